@@ -1,0 +1,48 @@
+//! What userspace fixes before the programs load: constants to the verifier.
+
+/// How the programs behave. Written once into the read-only global `CONFIG`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Config {
+    /// Id of the control group that a process must be in or below, if `filter` has
+    /// [`FILTER_CGROUP`].
+    pub cgroup_id: u64,
+    /// Its hierarchy: 0 for cgroup v2.
+    pub cgroup_hierarchy: u32,
+    /// Its depth below the root.
+    pub cgroup_level: u32,
+    /// Real user id that a process must have, if `filter` has [`FILTER_UID`].
+    pub uid: u32,
+    /// `FILTER_*` flags: all must hold for a record to be made.
+    pub filter: u32,
+    /// `HAS_*` flags: what this kernel's hooks give.
+    pub kernel: u32,
+    /// Thread whose clone the preemption probe watches.
+    pub probe_tid: u32,
+    /// Offset of `child_pid` in the classic fork tracepoint's record.
+    pub fork_child_pid: u32,
+    /// Offset of `group_dead` in the classic exit tracepoint's record.
+    pub exit_group_dead: u32,
+}
+
+/// Only processes in the map `WATCHED`.
+pub const FILTER_WATCHED: u32 = 1 << 0;
+/// Children of watched processes are watched too.
+pub const FILTER_INHERIT: u32 = 1 << 1;
+/// Only processes of one user.
+pub const FILTER_UID: u32 = 1 << 2;
+/// Only processes in or below one control group.
+pub const FILTER_CGROUP: u32 = 1 << 3;
+/// No SIGCHLD that the kernel sends for a child's end: the exit record says the same.
+pub const FILTER_CHILD_SIGNALS: u32 = 1 << 4;
+
+/// `sched_process_exit` says whether the thread is its group's last.
+pub const HAS_GROUP_DEAD: u32 = 1 << 0;
+/// `mark_victim` gives a task and not only a pid.
+pub const HAS_VICTIM_TASK: u32 = 1 << 1;
+
+const _: () = assert!(size_of::<Config>() == 40);
+
+#[cfg(feature = "user")]
+// SAFETY: `#[repr(C)]`, integers only, no padding (asserted above).
+unsafe impl aya::Pod for Config {}

@@ -1,0 +1,27 @@
+//! Memory that the programs and the reader share while they run.
+
+use crate::wire::Kind;
+
+/// The single entry of the map `CONTROL`: how the reader asks to be woken.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Control {
+    /// 1 while the reader waits. The first program that submits a record after that clears it
+    /// and wakes the reader; all others leave their record without an interrupt.
+    pub armed: u64,
+}
+
+/// An entry of the map `COUNTERS`, one per possible CPU. Only programs on that CPU write it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CpuCounters {
+    /// Records attempted, by kind: the sequence number of the last one.
+    pub attempted: [u64; Kind::COUNT],
+    /// Records lost because the ring was full, by kind.
+    pub ring_full: [u64; Kind::COUNT],
+    /// Wake-ups sent to the reader.
+    pub wakeups: u64,
+}
+
+const _: () = assert!(size_of::<CpuCounters>() == (2 * Kind::COUNT + 1) * 8);
+const _: () = assert!(size_of::<Control>() == 8);

@@ -1,0 +1,18 @@
+//! Everything that ProcessGuard decides.
+//!
+//! Inputs and time go in, effects come out; nothing here performs I/O, reads a clock or draws
+//! global randomness. One [`Core`] is owned by one task, which feeds it every kernel record in
+//! ring order and carries out what it asks for.
+//!
+//! ```text
+//! Input::{Snapshot, Kernel, Gap, Cgroup} -> Core::handle(now) -> poll_effect() -> Effect::Emit(Event)
+//!                                           Core::handle_timeout(now) <- poll_timeout()
+//! ```
+
+pub mod event;
+pub mod ids;
+pub mod process;
+
+mod core;
+
+pub use crate::core::{Core, Effect, Input, Limits};
