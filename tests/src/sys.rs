@@ -1,0 +1,148 @@
+//! System calls that the standard library does not have, made safe.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+
+/// Nanoseconds since boot, suspended time included: the clock of a process's start time.
+#[must_use]
+pub fn boottime_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let whole = Duration::new(now.tv_sec.unsigned_abs(), 0);
+    u64::try_from(whole.as_nanos()).unwrap_or(u64::MAX) + now.tv_nsec.unsigned_abs()
+}
+
+/// A pid of this process.
+#[must_use]
+pub fn pid() -> i32 {
+    std::process::id().cast_signed()
+}
+
+/// Turns the result of a libc call into a `Result`.
+///
+/// # Errors
+/// If it is negative: `errno`.
+pub fn check(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A child that was waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Its pid.
+    pub pid: i32,
+    /// What `wait()` reported.
+    pub status: i32,
+    /// What it used, its own waited-for children included.
+    pub usage: Usage,
+}
+
+/// What `wait4` says of a dead child's use of resources.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub user_us: i64,
+    /// CPU time in the kernel.
+    pub system_us: i64,
+    /// Largest resident set.
+    pub peak_rss_kib: i64,
+    /// Page faults without I/O.
+    pub minor_faults: i64,
+    /// Page faults with I/O.
+    pub major_faults: i64,
+    /// Context switches asked for.
+    pub voluntary_switches: i64,
+    /// Context switches suffered.
+    pub involuntary_switches: i64,
+}
+
+impl Usage {
+    /// As the truth file has it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({
+            "user_us": self.user_us,
+            "system_us": self.system_us,
+            "peak_rss_kib": self.peak_rss_kib,
+            "minor_faults": self.minor_faults,
+            "major_faults": self.major_faults,
+            "voluntary_switches": self.voluntary_switches,
+            "involuntary_switches": self.involuntary_switches,
+        })
+    }
+}
+
+/// Waits for a child to end; -1 means any.
+///
+/// # Errors
+/// If there is no such child.
+pub fn wait(pid: i32) -> Result<Ended> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let got = loop {
+        // SAFETY: both pointers are valid for writes for the length of the call.
+        match check(unsafe { libc::wait4(pid, &raw mut status, libc::__WALL, usage.as_mut_ptr()) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            got => break got.with_context(|| format!("wait4({pid})"))?,
+        }
+    };
+    // SAFETY: zeroed is a valid `rusage`, whatever of it the kernel wrote.
+    let usage = unsafe { usage.assume_init() };
+    let micros = |time: libc::timeval| time.tv_sec * 1_000_000 + time.tv_usec;
+    Ok(Ended {
+        pid: got,
+        status,
+        usage: Usage {
+            user_us: micros(usage.ru_utime),
+            system_us: micros(usage.ru_stime),
+            peak_rss_kib: usage.ru_maxrss,
+            minor_faults: usage.ru_minflt,
+            major_faults: usage.ru_majflt,
+            voluntary_switches: usage.ru_nvcsw,
+            involuntary_switches: usage.ru_nivcsw,
+        },
+    })
+}
+
+/// Forks; the child runs `body` and ends with the code that it returns, never unwinding into the
+/// caller's frames. Only for processes with a single thread: no lock may be held elsewhere.
+///
+/// # Errors
+/// If there can be no more processes.
+pub fn fork(body: impl FnOnce() -> Result<i32>) -> Result<i32> {
+    // SAFETY: called while this process has one thread, so the child may run any code.
+    let pid = check(unsafe { libc::fork() }).context("fork")?;
+    if pid != 0 {
+        return Ok(pid);
+    }
+    let code = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            eprintln!("guard-workload child: {error:#}");
+            125
+        }
+        Err(_) => 126,
+    };
+    exit_group(code)
+}
+
+/// Ends the process at once, without handlers.
+pub fn exit_group(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Sends a signal to a process.
+///
+/// # Errors
+/// If it is gone or belongs to someone else.
+pub fn kill(pid: i32, signal: i32) -> Result<()> {
+    ensure!(pid > 0, "kill({pid}) would hit more than one process");
+    // SAFETY: no pointers.
+    check(unsafe { libc::kill(pid, signal) }).with_context(|| format!("kill({pid}, {signal})"))?;
+    Ok(())
+}
