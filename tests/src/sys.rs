@@ -1,7 +1,9 @@
 //! System calls that the standard library does not have, made safe.
 
+use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
+use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -144,5 +146,125 @@ pub fn kill(pid: i32, signal: i32) -> Result<()> {
     ensure!(pid > 0, "kill({pid}) would hit more than one process");
     // SAFETY: no pointers.
     check(unsafe { libc::kill(pid, signal) }).with_context(|| format!("kill({pid}, {signal})"))?;
+    Ok(())
+}
+
+/// Replaces the program by the file at `path`, below `directory` if that is an open file
+/// descriptor and `path` is relative, or by `directory` itself if `path` is empty. The program
+/// gets `args`, the name included, and no environment. Returns only if that failed.
+#[must_use]
+pub fn execveat(directory: i32, path: &[u8], args: &[impl AsRef<[u8]>]) -> anyhow::Error {
+    let text = |bytes: &[u8]| CString::new(bytes).unwrap_or_default();
+    let path = text(path);
+    let args: Vec<CString> = args.iter().map(|arg| text(arg.as_ref())).collect();
+    let mut argv: Vec<*const libc::c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
+    argv.push(null());
+    let environment = [null::<libc::c_char>()];
+    // SAFETY: strings and arrays are NUL-terminated and live until the call returns, if it does.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            directory,
+            path.as_ptr(),
+            argv.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    anyhow::Error::new(io::Error::last_os_error()).context(format!("execveat({directory}, {path:?})"))
+}
+
+/// Gives up root for good: all user and group ids become `uid`, without other groups.
+///
+/// # Errors
+/// If the caller is not root.
+pub fn become_user(uid: u32) -> Result<()> {
+    set_ids(uid, uid)
+}
+
+/// Sets real and effective user ids, and all group ids to the real one.
+///
+/// # Errors
+/// If the caller is not root.
+pub fn set_ids(real: u32, effective: u32) -> Result<()> {
+    // SAFETY: an empty list is not read.
+    check(unsafe { libc::setgroups(0, null()) }).context("setgroups")?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::setresgid(real, real, real) }).context("setresgid")?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::setresuid(real, effective, effective) }).context("setresuid")?;
+    Ok(())
+}
+
+/// Gives the calling thread (and so a process with one thread) a name.
+///
+/// # Errors
+/// If the name has a NUL.
+pub fn set_name(name: &str) -> Result<()> {
+    let name = CString::new(name)?;
+    // SAFETY: the name is NUL-terminated; the kernel reads at most 16 bytes of it.
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }).context("PR_SET_NAME")?;
+    Ok(())
+}
+
+/// Ends the calling thread only, as if it were the kernel's own idea of a thread's end.
+pub fn exit_thread(code: i32) -> ! {
+    loop {
+        // SAFETY: ends the calling thread; nothing of it is used again.
+        unsafe { libc::syscall(libc::SYS_exit, code) };
+    }
+}
+
+/// A thread id of the calling thread.
+#[must_use]
+pub fn tid() -> i32 {
+    // SAFETY: no pointers.
+    unsafe { libc::gettid() }
+}
+
+/// How a signal is to be taken.
+#[derive(Clone, Copy, Debug)]
+pub enum Disposition {
+    /// As the system does.
+    Default,
+    /// Not at all.
+    Ignore,
+    /// By a handler that does nothing.
+    Handle,
+}
+
+extern "C" fn do_nothing(_: i32) {}
+
+/// Sets how the process takes a signal.
+///
+/// # Errors
+/// If there is no such signal.
+pub fn take_signal(number: i32, how: Disposition) -> Result<()> {
+    // SAFETY: zeroes are a valid `sigaction`.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_flags = libc::SA_RESTART;
+    action.sa_sigaction = match how {
+        Disposition::Default => libc::SIG_DFL,
+        Disposition::Ignore => libc::SIG_IGN,
+        Disposition::Handle => do_nothing as *const () as usize,
+    };
+    // SAFETY: the handler is a function that lives for ever and touches nothing.
+    check(unsafe { libc::sigaction(number, &raw const action, null_mut()) })
+        .with_context(|| format!("sigaction({number})"))?;
+    Ok(())
+}
+
+/// Blocks a signal in the calling thread.
+///
+/// # Errors
+/// If there is no such signal.
+pub fn block_signal(number: i32) -> Result<()> {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the pointer is valid for writes.
+    check(unsafe { libc::sigemptyset(set.as_mut_ptr()) })?;
+    // SAFETY: the set was initialised above.
+    check(unsafe { libc::sigaddset(set.as_mut_ptr(), number) })?;
+    // SAFETY: the set was initialised above; the old one is not asked for.
+    check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), null_mut()) }).context("sigprocmask")?;
     Ok(())
 }

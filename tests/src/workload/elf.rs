@@ -57,7 +57,10 @@ fn image() -> Vec<u8> {
 }
 
 /// Writes the program, executable by all.
-pub(super) fn write(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write(path: &Path) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
     }
