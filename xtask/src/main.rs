@@ -1,2 +1,57 @@
-//! Set-up, build, test and measurement commands.
-fn main() {}
+//! Set-up, build, test and measurement commands: `cargo xtask VERB`.
+
+mod bench;
+mod build;
+mod run;
+mod setup;
+mod sh;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "ProcessGuard's set-up, build, test and measurement commands")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Find or install what building, testing and checking need
+    Setup(setup::Args),
+    /// Set up, then build processguard with its kernel programs inside
+    Build(build::Args),
+    /// Set up, build, and run the live trace: `cargo xtask run -- --events exec --duration 5s`
+    Run(run::Args),
+    /// Set up, then run every test at small counts (at most 25 minutes on two cores)
+    Test(test::Args),
+    /// Set up, then run every test at the counts that the issues state
+    Campaign(test::Args),
+    /// Measure the cost of watching, beside its peers
+    Bench(bench::Args),
+    /// Check format, lints, licences and the house rules
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Setup(args) => setup::verb(&args),
+        Verb::Build(args) => build::verb(&args),
+        Verb::Run(args) => run::verb(&args),
+        Verb::Test(args) => test::verb(&args, test::Scale::Small),
+        Verb::Campaign(args) => test::verb(&args, test::Scale::Full),
+        Verb::Bench(args) => bench::verb(&args),
+        Verb::Tidy => tidy::verb(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

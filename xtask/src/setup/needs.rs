@@ -1,0 +1,184 @@
+//! The table of needs: what for, how it is found, and what brings it.
+
+use std::{path::PathBuf, process::Command};
+
+use super::{
+    Scope,
+    toolchain::{self, Compiler},
+};
+use crate::sh;
+
+/// The version that the BPF object is linked with; another one may give another object.
+pub(super) const BPF_LINKER: &str = "0.13.0";
+/// The newest whose minimum rustc is below the workspace's.
+pub(super) const CARGO_DENY: &str = "0.20.2";
+/// bpf-linker's LLVM must be able to read what the compiler writes: rustc 1.96 and 1.97 have LLVM 22.
+pub(super) const LLVM: u32 = 22;
+
+/// One tool.
+pub(super) struct Need {
+    pub(super) name: &'static str,
+    pub(super) scope: Scope,
+    /// Why anybody would want it.
+    pub(super) purpose: &'static str,
+    /// Where it is, for people.
+    pub(super) find: fn() -> Option<String>,
+    pub(super) source: Source,
+}
+
+/// What brings a tool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Debian packages of these names; elsewhere the names are a hint.
+    Packages(&'static [&'static str]),
+    /// Debian packages, or rustup's nightly with rust-src.
+    BpfCompiler(&'static [&'static str]),
+    /// A crate, installed below target/tools; these packages are needed to build it.
+    BpfLinker(&'static [&'static str]),
+    CargoDeny,
+    /// A component of the workspace's own toolchain.
+    Component(&'static str),
+}
+
+/// Everything, in the order in which it is installed.
+pub(super) const TABLE: &[Need] = &[
+    Need {
+        name: "C linker",
+        scope: Scope::Build,
+        purpose: "links every Rust program",
+        find: || program("cc"),
+        source: Source::Packages(&["gcc", "libc6-dev"]),
+    },
+    Need {
+        name: "BPF compiler",
+        scope: Scope::Build,
+        purpose: "a rustc with core for bpfel-unknown-none compiles guard-ebpf",
+        find: bpf_compiler,
+        source: Source::BpfCompiler(&["rustc-web", "libstd-rust-web-dev-bpf"]),
+    },
+    Need {
+        name: "bpf-linker",
+        scope: Scope::Build,
+        purpose: "links guard-ebpf",
+        find: || toolchain::find_linker(&sh::workspace()).map(shown),
+        source: Source::BpfLinker(&["llvm-22-dev", "g++", "zlib1g-dev"]),
+    },
+    Need {
+        name: "execsnoop",
+        scope: Scope::Test,
+        purpose: "oracle and peer for execs",
+        find: || program("execsnoop"),
+        source: Source::Packages(&["libbpf-tools"]),
+    },
+    Need {
+        name: "exitsnoop",
+        scope: Scope::Test,
+        purpose: "oracle and peer for exits",
+        find: || program("exitsnoop"),
+        source: Source::Packages(&["libbpf-tools"]),
+    },
+    Need {
+        name: "bpftrace",
+        scope: Scope::Test,
+        purpose: "peer in the benchmarks",
+        find: || program("bpftrace"),
+        source: Source::Packages(&["bpftrace"]),
+    },
+    Need {
+        name: "forkstat",
+        scope: Scope::Test,
+        purpose: "peer in the benchmarks",
+        find: || program("forkstat"),
+        source: Source::Packages(&["forkstat"]),
+    },
+    Need {
+        name: "bpftool",
+        scope: Scope::Test,
+        purpose: "lists programs and maps left behind",
+        find: || program("bpftool"),
+        source: Source::Packages(&["bpftool"]),
+    },
+    Need {
+        name: "strace",
+        scope: Scope::Test,
+        purpose: "shows which files the tracer opens",
+        find: || program("strace"),
+        source: Source::Packages(&["strace"]),
+    },
+    Need {
+        name: "stress-ng",
+        scope: Scope::Test,
+        purpose: "a workload that we do not control",
+        find: || program("stress-ng"),
+        source: Source::Packages(&["stress-ng"]),
+    },
+    Need {
+        name: "unshare",
+        scope: Scope::Test,
+        purpose: "namespaces for tests and peers",
+        find: || program("unshare"),
+        source: Source::Packages(&["util-linux"]),
+    },
+    Need {
+        name: "rustfmt",
+        scope: Scope::Tidy,
+        purpose: "checks the format",
+        find: || component("fmt"),
+        source: Source::Component("rustfmt"),
+    },
+    Need {
+        name: "clippy",
+        scope: Scope::Tidy,
+        purpose: "checks the code",
+        find: || component("clippy"),
+        source: Source::Component("clippy"),
+    },
+    Need {
+        name: "cargo-deny",
+        scope: Scope::Tidy,
+        purpose: "checks licences, sources and duplicates of dependencies",
+        find: || cargo_deny().map(shown),
+        source: Source::CargoDeny,
+    },
+];
+
+/// cargo-deny as we install it, else one in PATH.
+pub(crate) fn cargo_deny() -> Option<PathBuf> {
+    let ours = sh::tools_dir().join("bin/cargo-deny");
+    if ours.is_file() { Some(ours) } else { sh::find_program("cargo-deny") }
+}
+
+fn program(name: &str) -> Option<String> {
+    sh::find_program(name).map(shown)
+}
+
+fn bpf_compiler() -> Option<String> {
+    toolchain::find_compiler().map(|compiler| match compiler {
+        Compiler::WithCore { rustc } => shown(rustc),
+        Compiler::Nightly => "rustup nightly with rust-src".to_owned(),
+    })
+}
+
+fn component(name: &str) -> Option<String> {
+    let version = sh::output(sh::cargo().args([name, "--version"])).ok()?;
+    Some(version.lines().next().unwrap_or(name).to_owned())
+}
+
+fn shown(path: PathBuf) -> String {
+    path.strip_prefix(sh::workspace()).unwrap_or(&path).display().to_string()
+}
+
+/// Where a system LLVM of the right version is, if one is: the prefix that holds its include and lib.
+pub(super) fn llvm_prefix() -> Option<PathBuf> {
+    // Debian and Ubuntu, Alpine, Fedora; then whatever llvm-config says.
+    let usual =
+        [format!("/usr/lib/llvm-{LLVM}"), format!("/usr/lib/llvm{LLVM}"), format!("/usr/lib64/llvm{LLVM}")];
+    let usual = usual.into_iter().map(PathBuf::from).find(|dir| dir.join("include/llvm-c/Core.h").is_file());
+    usual.or_else(|| {
+        let config = sh::find_program("llvm-config")?;
+        let version = sh::output(Command::new(&config).arg("--version")).ok()?;
+        let matches = version.split('.').next() == Some(LLVM.to_string().as_str());
+        let prefix = sh::output(Command::new(&config).arg("--prefix")).ok()?;
+        matches.then(|| PathBuf::from(prefix))
+    })
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask test` and `cargo xtask campaign`: the same tests at two scales.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    build::{self, Profile},
+    setup::{self, Scope},
+    sh,
+};
+
+/// The kernel tests run on the real kernel and storm it: one at a time, or they measure each other.
+const KERNEL_TESTS: &str = "guard-tests";
+
+/// What a full run at small counts may take on two cores (design, section 8).
+const SMALL_LIMIT: Duration = Duration::from_secs(25 * 60);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only tests whose name contains this
+    #[arg(long)]
+    filter: Option<String>,
+}
+
+/// How large the counts of the kernel tests are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Seconds per test.
+    Small,
+    /// The counts that the issues state.
+    Full,
+}
+
+pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
+    if !sh::is_root() {
+        bail!(
+            "the tests load kernel programs: run them as root, for example sudo --preserve-env=PATH cargo xtask test"
+        );
+    }
+    let began = Instant::now();
+    setup::ensure(Scope::Test)?;
+    let binary = build::processguard(Profile::Release)?;
+
+    let with_environment = |cargo: &mut Command| {
+        cargo.env("PROCESSGUARD_BIN", &binary);
+        cargo.env("PROCESSGUARD_SCALE", if scale == Scale::Small { "small" } else { "full" });
+    };
+    let mut pure = sh::cargo();
+    pure.args(["test", "--workspace", "--no-fail-fast", "--exclude", KERNEL_TESTS]).args(&args.filter);
+    with_environment(&mut pure);
+    // Last, and without doc tests, so that the closing line of this command counts real tests.
+    let mut kernel = sh::cargo();
+    kernel.args(["test", "--package", KERNEL_TESTS, "--tests", "--no-fail-fast"]).args(&args.filter);
+    kernel.args(["--", "--test-threads=1"]);
+    with_environment(&mut kernel);
+
+    let pure = sh::run(&mut pure);
+    let kernel = run_watched(&mut kernel, scale, began);
+    pure.and(kernel)
+}
+
+/// Says on standard error what the run took: standard output ends with the test runner's own lines.
+fn run_watched(kernel: &mut Command, scale: Scale, began: Instant) -> Result<()> {
+    let result = sh::run(kernel);
+    let took = began.elapsed();
+    if scale == Scale::Small && took > SMALL_LIMIT {
+        eprintln!("xtask: the tests took {}, more than their {}", sh::took(took), sh::took(SMALL_LIMIT));
+    }
+    result
+}
