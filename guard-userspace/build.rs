@@ -36,14 +36,6 @@ fn run() -> Result<(), String> {
     println!("cargo::rerun-if-env-changed={}", toolchain::RUSTC_VARIABLE);
 
     let object = out_dir.join("guard-ebpf.o");
-    // TEMPORARY, until guard-ebpf has its first program: the placeholder cannot link for the kernel.
-    let entry = fs::read_to_string(workspace.join("guard-ebpf/src/main.rs")).unwrap_or_default();
-    if !entry.contains("panic_handler") {
-        println!("cargo::warning=guard-ebpf holds no kernel program yet: the object is empty");
-        fs::write(&object, []).map_err(|error| format!("cannot write {}: {error}", object.display()))?;
-        println!("cargo::rustc-env=GUARD_EBPF_OBJECT={}", object.display());
-        return Ok(());
-    }
     match toolchain::find(workspace) {
         Ok(found) => {
             for tool in found.files() {
