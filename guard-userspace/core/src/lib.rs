@@ -13,6 +13,12 @@ pub mod event;
 pub mod ids;
 pub mod process;
 
+mod aged;
 mod core;
+mod limits;
+#[cfg(test)]
+#[path = "../tests/testkit/mod.rs"]
+mod testkit;
 
-pub use crate::core::{Core, Effect, Input, Limits};
+pub use crate::core::{Core, Effect, Input};
+pub use crate::limits::Limits;

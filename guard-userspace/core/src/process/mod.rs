@@ -1,1 +1,15 @@
-//! The process table.
+//! What is known of processes: who lives, from whom, where, and why one died.
+
+mod cgroup;
+mod cgroup_path;
+mod lineage;
+mod program;
+mod table;
+
+pub(crate) mod cause;
+pub(crate) mod convert;
+pub(crate) mod held;
+pub(crate) mod usage;
+
+pub(crate) use cgroup::Cgroups;
+pub use table::Table;

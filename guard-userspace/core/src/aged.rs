@@ -1,0 +1,160 @@
+//! A map of bounded size that forgets the gone first.
+
+use std::collections::VecDeque;
+use std::hash::Hash;
+
+use rustc_hash::FxHashMap;
+
+/// Entries are alive or gone. When one more would exceed the limit, the one gone for longest
+/// makes room, and if none is gone the one alive for longest. All operations take constant time,
+/// amortised.
+#[derive(Debug)]
+pub(crate) struct Aged<K, V> {
+    slots: FxHashMap<K, Slot<V>>,
+    alive: VecDeque<(u64, K)>,
+    gone: VecDeque<(u64, K)>,
+    stamps: u64,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Slot<V> {
+    value: V,
+    alive: bool,
+    /// Tells the slot's one valid place in the queues from its outdated ones.
+    stamp: u64,
+}
+
+impl<K: Copy + Eq + Hash, V> Aged<K, V> {
+    /// An empty map for at most `limit` entries, and at least one.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            slots: FxHashMap::default(),
+            alive: VecDeque::new(),
+            gone: VecDeque::new(),
+            stamps: 0,
+            limit: limit.max(1),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<&V> {
+        self.slots.get(&key).map(|slot| &slot.value)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        self.slots.get_mut(&key).map(|slot| &mut slot.value)
+    }
+
+    pub(crate) fn is_alive(&self, key: K) -> bool {
+        self.slots.get(&key).is_some_and(|slot| slot.alive)
+    }
+
+    /// All entries and whether they are alive, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V, bool)> {
+        self.slots.iter().map(|(&key, slot)| (key, &slot.value, slot.alive))
+    }
+
+    /// Inserts an entry, replacing one of the same key. Returns the key that had to go for it.
+    pub(crate) fn insert(&mut self, key: K, value: V, alive: bool) -> Option<K> {
+        let full = self.slots.len() >= self.limit && !self.slots.contains_key(&key);
+        let evicted = if full { self.evict() } else { None };
+        self.slots.insert(key, Slot { value, alive, stamp: 0 });
+        self.enqueue(key, alive);
+        evicted
+    }
+
+    pub(crate) fn remove(&mut self, key: K) -> Option<V> {
+        self.slots.remove(&key).map(|slot| slot.value)
+    }
+
+    /// Marks an entry as gone or as alive again. Nothing changes if it is so already.
+    pub(crate) fn set_alive(&mut self, key: K, alive: bool) {
+        if self.slots.get(&key).is_some_and(|slot| slot.alive != alive) {
+            self.enqueue(key, alive);
+        }
+    }
+
+    fn enqueue(&mut self, key: K, alive: bool) {
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        self.stamps += 1;
+        slot.alive = alive;
+        slot.stamp = self.stamps;
+        let queue = if alive { &mut self.alive } else { &mut self.gone };
+        queue.push_back((self.stamps, key));
+        // At most `limit` places are valid, so at least `limit` outdated ones were added since
+        // the last time: constant time for each.
+        if queue.len() > 2 * self.limit + 16 {
+            queue.retain(|&(stamp, key)| is_valid(&self.slots, stamp, key));
+        }
+    }
+
+    fn evict(&mut self) -> Option<K> {
+        for queue in [&mut self.gone, &mut self.alive] {
+            while let Some((stamp, key)) = queue.pop_front() {
+                if is_valid(&self.slots, stamp, key) {
+                    self.slots.remove(&key);
+                    return Some(key);
+                }
+            }
+        }
+        None
+    }
+}
+
+fn is_valid<K: Eq + Hash, V>(slots: &FxHashMap<K, Slot<V>>, stamp: u64, key: K) -> bool {
+    slots.get(&key).is_some_and(|slot| slot.stamp == stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gone_go_first_and_the_oldest_of_them() {
+        let mut map = Aged::new(4);
+        for key in 0..4 {
+            assert_eq!(map.insert(key, (), true), None);
+        }
+        map.set_alive(2, false);
+        map.set_alive(1, false);
+        let evicted: Vec<_> = (4..9).filter_map(|key| map.insert(key, (), true)).collect();
+        assert_eq!(evicted, [2, 1, 0, 3, 4]);
+        assert_eq!(map.len(), 4);
+    }
+
+    #[test]
+    fn the_revived_are_alive() {
+        let mut map = Aged::new(2);
+        map.insert(0, (), true);
+        map.insert(1, (), true);
+        map.set_alive(0, false);
+        map.set_alive(0, true);
+        assert_eq!(map.insert(2, (), true), Some(1));
+        assert!(map.is_alive(0));
+    }
+
+    #[test]
+    fn queues_stay_bounded_however_often_entries_come_and_go() {
+        let mut map = Aged::new(8);
+        for round in 0..1000 {
+            let key = round % 3;
+            map.remove(key);
+            map.insert(key, (), true);
+            map.set_alive(key, false);
+            map.set_alive(key, true);
+        }
+        assert_eq!(map.len(), 3);
+        assert!(map.alive.len() <= 32 && map.gone.len() <= 32);
+    }
+
+    #[test]
+    fn a_limit_of_zero_still_holds_the_newest() {
+        let mut map = Aged::new(0);
+        assert_eq!(map.insert('a', (), true), None);
+        assert_eq!(map.insert('b', (), true), Some('a'));
+    }
+}

@@ -1,0 +1,303 @@
+//! All processes that are known, the living and the recently ended.
+//!
+//! A process enters by the snapshot at start or by the first record about it: every record
+//! carries the whole process. The snapshot is taken after the programs were attached, so the
+//! records that follow it tell part of the same story again. That is harmless: a process already
+//! known is only brought up to date, and the last record about it wins.
+//!
+//! ```text
+//!            snapshot, fork, any record               exit; a newer process has the pid
+//!  (unknown) --------------------------> Alive -----------------------------------------> Gone
+//!                                          |  no room, nobody is gone                      | no room
+//!                                          +-----------------> (forgotten) <---------------+
+//! ```
+
+use std::sync::Arc;
+
+use guard_common::decode;
+use guard_common::wire::{self, EXEC_SECURE, ProcKey, Task};
+use rustc_hash::FxHashMap;
+
+use crate::aged::Aged;
+use crate::event::{Cgroup, Exec, Name, Process, Program};
+use crate::ids::ProcId;
+use crate::limits::FORK_DELAY_NS;
+use crate::process::cause::Evidence;
+use crate::process::{convert, program};
+
+/// The process table.
+#[derive(Debug)]
+pub struct Table {
+    pub(super) entries: Aged<ProcId, Entry>,
+    /// The newest process of each pid.
+    current: FxHashMap<u32, ProcId>,
+}
+
+/// One process.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// As it was when last seen; shared with the events that show it so.
+    pub(super) process: Arc<Process>,
+    /// Who was its parent when it was first seen: unlike the parent, it never changes.
+    pub(super) origin: ProcId,
+    birth: Birth,
+    /// What may explain its death; dropped then.
+    evidence: Option<Box<Evidence>>,
+}
+
+/// How much of a process's beginning was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Birth {
+    /// No fork record.
+    Unseen,
+    /// A fork record, and no exec since.
+    Forked,
+    /// A fork record and an exec.
+    Execed,
+}
+
+impl Table {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { entries: Aged::new(limit), current: FxHashMap::default() }
+    }
+
+    /// How many processes are known, ended ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no process is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A process as it was when last seen.
+    #[must_use]
+    pub fn get(&self, id: ProcId) -> Option<&Arc<Process>> {
+        self.entries.get(id).map(|entry| &entry.process)
+    }
+
+    /// The process that has a pid, or had it last.
+    #[must_use]
+    pub fn current(&self, pid: u32) -> Option<&Arc<Process>> {
+        self.get(*self.current.get(&pid)?)
+    }
+
+    /// Whether a process is known and not known to have ended.
+    #[must_use]
+    pub fn is_alive(&self, id: ProcId) -> bool {
+        self.entries.is_alive(id)
+    }
+
+    /// All processes not known to have ended, in no order.
+    pub fn living(&self) -> impl Iterator<Item = &Arc<Process>> {
+        self.entries.iter().filter_map(|(_, entry, alive)| alive.then_some(&entry.process))
+    }
+
+    /// Identity of a process in a record. A hook that could not give the start time means the
+    /// process that has the pid now.
+    pub(crate) fn resolve(&self, key: ProcKey) -> ProcId {
+        if key.start_ns != 0 || key.tgid == 0 {
+            return ProcId::from(key);
+        }
+        self.current.get(&key.tgid).copied().unwrap_or(ProcId::from(key))
+    }
+
+    /// Takes in a process that existed when the sensor was attached. A process already known
+    /// keeps what the snapshot does not say.
+    pub(crate) fn snapshot(&mut self, mut process: Process, cgroup: Arc<Cgroup>) {
+        process.cgroup = cgroup;
+        let id = process.id;
+        if let Some(entry) = self.entries.get_mut(id) {
+            process.program = process.program.or_else(|| entry.process.program.clone());
+            update(&mut entry.process, process);
+        } else if let Some(mut entry) = self.take_provisional(id) {
+            process.program = process.program.or_else(|| entry.process.program.clone());
+            update(&mut entry.process, process);
+            self.insert(id, entry);
+        } else {
+            self.insert(id, Entry::new(Arc::new(process), Birth::Unseen));
+        }
+    }
+
+    /// Takes in a process that the task iterator found.
+    pub(crate) fn iterated(&mut self, task: &Task, cgroup: Arc<Cgroup>) {
+        let id = self.resolve(task.key);
+        self.observe(id, task, cgroup, None, |_| ());
+    }
+
+    /// Takes in a fork. The child runs its parent's program.
+    pub(crate) fn fork(&mut self, record: &wire::Fork, cgroup: Arc<Cgroup>) -> Arc<Process> {
+        let task = &record.child;
+        let id = self.forked(record);
+        let parent = self.resolve(task.parent);
+        let (parent_name, inherited) = match self.get(parent) {
+            Some(parent) => (parent.name, parent.program.clone()),
+            None => (Name::default(), None),
+        };
+        let child = |program| convert::process(id, task, (parent, parent_name), cgroup, program);
+        if let Some(entry) = self.entries.get_mut(id) {
+            // The snapshot saw it later than this record: it knows better what the process is
+            // now, the record knows how it began.
+            if entry.birth == Birth::Unseen {
+                entry.birth = Birth::Forked;
+                entry.origin = parent;
+            }
+            return Arc::new(child(entry.process.program.clone().or(inherited)));
+        }
+        let process = Arc::new(child(inherited));
+        self.insert(id, Entry::new(Arc::clone(&process), Birth::Forked));
+        process
+    }
+
+    /// Takes in an exec.
+    pub(crate) fn exec(&mut self, record: &decode::Exec<'_>, cgroup: Arc<Cgroup>) -> (Arc<Process>, Exec) {
+        let fixed = &record.fixed;
+        let task = &fixed.task;
+        let id = self.resolve(task.key);
+        let before = self.get(id).map(|process| process.caps_effective);
+        let program = Some(Arc::new(program::of(record)));
+        let (process, first) = self.observe(id, task, cgroup, program, |entry| {
+            let first = entry.birth == Birth::Forked;
+            if first {
+                entry.birth = Birth::Execed;
+            }
+            first
+        });
+        let exec = Exec {
+            calling_thread: fixed.old_tid,
+            caps_gained: before.map_or(0, |before| task.caps_effective & !before),
+            secure: fixed.flags & EXEC_SECURE != 0,
+            since_fork_ns: (first && id.start_ns != 0)
+                .then(|| fixed.header.time_ns.saturating_sub(id.start_ns)),
+        };
+        (process, exec)
+    }
+
+    /// Takes in the end of a process and gives what may explain it.
+    pub(crate) fn exit(&mut self, task: &Task, cgroup: Arc<Cgroup>) -> (Arc<Process>, Option<Box<Evidence>>) {
+        let id = self.resolve(task.key);
+        let ended = self.observe(id, task, cgroup, None, |entry| entry.evidence.take());
+        self.entries.set_alive(id, false);
+        ended
+    }
+
+    /// Takes in a process that a record of another kind is about.
+    pub(crate) fn see(&mut self, task: &Task, cgroup: Arc<Cgroup>) -> Arc<Process> {
+        let id = self.resolve(task.key);
+        self.observe(id, task, cgroup, None, |_| ()).0
+    }
+
+    /// Where to remember what may explain a living process's death.
+    pub(crate) fn evidence(&mut self, id: ProcId) -> Option<&mut Evidence> {
+        if !self.entries.is_alive(id) {
+            return None;
+        }
+        self.entries.get_mut(id).map(|entry| &mut **entry.evidence.get_or_insert_default())
+    }
+
+    /// Brings a process up to date with a record, or inserts it, and lets `with` look at its
+    /// entry. The process keeps its program unless a new one is given.
+    fn observe<R>(
+        &mut self,
+        id: ProcId,
+        task: &Task,
+        cgroup: Arc<Cgroup>,
+        program: Option<Arc<Program>>,
+        with: impl FnOnce(&mut Entry) -> R,
+    ) -> (Arc<Process>, R) {
+        let parent = self.resolve(task.parent);
+        let parent_name = self.get(parent).map(|parent| parent.name);
+        let fresh = |old: Option<&Process>| {
+            let named = old.filter(|old| old.parent == parent).map(|old| old.parent_name);
+            let parent_name = parent_name.or(named).unwrap_or_default();
+            let program = program.or_else(|| old?.program.clone());
+            convert::process(id, task, (parent, parent_name), cgroup, program)
+        };
+        if let Some(entry) = self.entries.get_mut(id) {
+            let process = fresh(Some(&entry.process));
+            update(&mut entry.process, process);
+            return (Arc::clone(&entry.process), with(entry));
+        }
+        let mut entry = if let Some(mut entry) = self.take_provisional(id) {
+            let process = fresh(Some(&entry.process));
+            update(&mut entry.process, process);
+            entry
+        } else {
+            Entry::new(Arc::new(fresh(None)), Birth::Unseen)
+        };
+        let seen = (Arc::clone(&entry.process), with(&mut entry));
+        self.insert(id, entry);
+        seen
+    }
+
+    /// Inserts a process that is not known and makes it its pid's current one, unless a newer one
+    /// is: then this is a late word about one that has ended.
+    fn insert(&mut self, id: ProcId, entry: Entry) {
+        if !id.is_some() {
+            return;
+        }
+        let newest = self.current.get(&id.pid).copied();
+        let late = id.start_ns != 0 && newest.is_some_and(|newest| newest.start_ns > id.start_ns);
+        if !late {
+            if let Some(older) = newest {
+                self.entries.set_alive(older, false);
+            }
+            self.current.insert(id.pid, id);
+        }
+        if let Some(evicted) = self.entries.insert(id, entry, !late)
+            && self.current.get(&evicted.pid) == Some(&evicted)
+        {
+            self.current.remove(&evicted.pid);
+        }
+    }
+
+    /// Identity of a forked child. Without its start time it is the process that the snapshot
+    /// found under this pid, if that began just before the record; else one whose start is
+    /// learned from its next record.
+    fn forked(&mut self, record: &wire::Fork) -> ProcId {
+        let key = record.child.key;
+        if key.start_ns != 0 {
+            return ProcId::from(key);
+        }
+        let provisional = ProcId { pid: key.tgid, start_ns: 0 };
+        let Some(&current) = self.current.get(&key.tgid) else { return provisional };
+        let age = record.header.time_ns.checked_sub(current.start_ns);
+        let just_begun = age.is_some_and(|age| age <= FORK_DELAY_NS);
+        let found = self.entries.get(current).is_some_and(|entry| entry.birth == Birth::Unseen);
+        if just_begun && found && self.entries.is_alive(current) {
+            return current;
+        }
+        self.entries.remove(provisional);
+        provisional
+    }
+
+    /// Removes the living process with this pid and an unknown start: it is the one meant.
+    fn take_provisional(&mut self, id: ProcId) -> Option<Entry> {
+        let provisional = ProcId { pid: id.pid, start_ns: 0 };
+        if id.start_ns == 0 || !self.entries.is_alive(provisional) {
+            return None;
+        }
+        self.entries.remove(provisional)
+    }
+}
+
+impl Entry {
+    fn new(process: Arc<Process>, birth: Birth) -> Self {
+        Self { origin: process.parent, process, birth, evidence: None }
+    }
+}
+
+/// Puts a process's new state in place of the old: shared with past events if nothing changed, in
+/// place if no event holds the old one any more.
+fn update(process: &mut Arc<Process>, fresh: Process) {
+    if **process == fresh {
+        return;
+    }
+    match Arc::get_mut(process) {
+        Some(unshared) => *unshared = fresh,
+        None => *process = Arc::new(fresh),
+    }
+}
