@@ -13,6 +13,8 @@ pub struct Config {
     pub cgroup_level: u32,
     /// Real user id that a process must have, if `filter` has [`FILTER_UID`].
     pub uid: u32,
+    /// Kinds of which records are made: bit `1 << kind`.
+    pub kinds: u32,
     /// `FILTER_*` flags: all must hold for a record to be made.
     pub filter: u32,
     /// `HAS_*` flags: what this kernel's hooks give.
@@ -21,6 +23,8 @@ pub struct Config {
     pub probe_tid: u32,
     /// Offset of `child_pid` in the classic fork tracepoint's record.
     pub fork_child_pid: u32,
+    /// Offset of `old_pid` in the classic exec tracepoint's record.
+    pub exec_old_pid: u32,
     /// Offset of `group_dead` in the classic exit tracepoint's record.
     pub exit_group_dead: u32,
 }
@@ -41,7 +45,7 @@ pub const HAS_GROUP_DEAD: u32 = 1 << 0;
 /// `mark_victim` gives a task and not only a pid.
 pub const HAS_VICTIM_TASK: u32 = 1 << 1;
 
-const _: () = assert!(size_of::<Config>() == 40);
+const _: () = assert!(size_of::<Config>() == 48);
 
 #[cfg(feature = "user")]
 // SAFETY: `#[repr(C)]`, integers only, no padding (asserted above).

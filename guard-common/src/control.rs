@@ -21,7 +21,10 @@ pub struct CpuCounters {
     pub ring_full: [u64; Kind::COUNT],
     /// Wake-ups sent to the reader.
     pub wakeups: u64,
+    /// Fills two cache lines, so that two CPUs never write to the same one.
+    pub reserved: u64,
 }
 
-const _: () = assert!(size_of::<CpuCounters>() == (2 * Kind::COUNT + 1) * 8);
+const _: () = assert!(size_of::<CpuCounters>() == (2 * Kind::COUNT + 2) * 8);
+const _: () = assert!(size_of::<CpuCounters>().is_multiple_of(64));
 const _: () = assert!(size_of::<Control>() == 8);

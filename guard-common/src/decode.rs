@@ -25,6 +25,23 @@ pub enum Record<'a> {
     Snapshot(wire::Snapshot),
 }
 
+impl Record<'_> {
+    /// What the record tells.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Fork(_) => Kind::FORK,
+            Self::Exec(_) => Kind::EXEC,
+            Self::Exit(_) => Kind::EXIT,
+            Self::Signal(_) => Kind::SIGNAL,
+            Self::Oom(_) => Kind::OOM,
+            Self::Listen(_) => Kind::LISTEN,
+            Self::Cgroup(_) => Kind::CGROUP,
+            Self::Snapshot(_) => Kind::SNAPSHOT,
+        }
+    }
+}
+
 /// An exec record with its variable parts.
 #[derive(Clone, Copy, Debug)]
 pub struct Exec<'a> {

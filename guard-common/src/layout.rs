@@ -15,7 +15,8 @@ pub struct Field {
     /// Structure that the path starts from.
     pub structure: &'static str,
     /// Member path, through embedded structures and unions but not through pointers. Empty: the
-    /// entry is the structure's size. Alternatives are separated by `|`, the first found wins.
+    /// entry is the structure's size. Alternatives are separated by `|`, the first found wins. A
+    /// leading `#` asks for a bit field's offset, in bits.
     pub path: &'static str,
     /// Whether the sensor cannot work without it.
     pub required: bool,
@@ -81,6 +82,8 @@ layout! {
     task_cgroups: required "task_struct" "cgroups",
     /// Process id structure.
     task_thread_pid: required "task_struct" "thread_pid",
+    /// Link in the group's list of threads.
+    task_thread_node: required "task_struct" "thread_node",
     /// Exit code of this thread.
     task_exit_code: required "task_struct" "exit_code",
     /// User time by tick.
@@ -104,6 +107,8 @@ layout! {
 
     /// Threads that have not begun to exit.
     signal_live: required "signal_struct" "live.counter",
+    /// List of the group's threads, dead ones included until they are reaped.
+    signal_thread_head: required "signal_struct" "thread_head.next",
     /// Threads that are not yet reaped.
     signal_nr_threads: required "signal_struct" "nr_threads",
     /// `SIGNAL_*` flags.
@@ -217,8 +222,8 @@ layout! {
 
     /// Number of arguments of an exec.
     bprm_argc: required "linux_binprm" "argc",
-    /// Whether an exec gains privileges.
-    bprm_secureexec: optional "linux_binprm" "secureexec",
+    /// Whether an exec gains privileges: a bit, counted from the structure's beginning.
+    bprm_secureexec: optional "linux_binprm" "#secureexec",
 
     /// Socket family.
     sock_family: required "sock" "__sk_common.skc_family",

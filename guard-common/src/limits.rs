@@ -3,27 +3,36 @@
 /// Bytes of a task's `comm`, the terminating NUL included (the kernel's `TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 
-/// Bytes of variable data in a small exec record: paths and arguments of nearly every exec.
+/// Bytes of variable data in a small exec record: paths and arguments of most execs.
 pub const EXEC_SMALL_BYTES: usize = 768;
 
-/// Bytes of variable data in a large exec record: [`ARGS_BYTES`] of arguments and two paths of
-/// up to `PATH_MAX` (4096) bytes, with room for the last component's fixed-size copy.
-pub const EXEC_LARGE_BYTES: usize = 4 * 4096;
-
-/// Bytes of the argument vector that a large exec record keeps; more is marked as truncated.
-pub const ARGS_BYTES: usize = 6 * 1024;
-
-/// Bytes of the argument vector up to which a small exec record is tried first.
+/// Bytes of arguments up to which a small exec record is tried first.
 pub const ARGS_SMALL_BYTES: usize = 384;
+
+/// Bytes of variable data in a medium exec record: compiler command lines.
+pub const EXEC_MEDIUM_BYTES: usize = 4096;
+
+/// Bytes of arguments up to which a medium exec record is tried.
+pub const ARGS_MEDIUM_BYTES: usize = 3072;
+
+/// Bytes of variable data in a large exec record: two paths of `PATH_MAX` (4096) bytes each and
+/// [`ARGS_LARGE_BYTES`] of arguments.
+pub const EXEC_LARGE_BYTES: usize = 16_384;
+
+/// Bytes of the argument vector that any exec record keeps at most; more is marked as truncated.
+pub const ARGS_LARGE_BYTES: usize = 8192;
 
 /// Bytes of one path component with its NUL (`NAME_MAX` + 1).
 pub const COMPONENT_BYTES: usize = 256;
 
-/// Path components walked before a path is marked as truncated.
-pub const PATH_COMPONENTS: usize = 64;
+/// Path components and mounts walked before a path is marked as truncated.
+pub const PATH_STEPS: u32 = 64;
 
-/// Mounts crossed on the way to the root before a path is marked as truncated.
-pub const PATH_MOUNTS: usize = 8;
+/// Threads of an ending process whose use of resources is added up one by one.
+pub const EXIT_THREADS: u32 = 64;
+
+/// Youngest children among which the classic fork hook looks for the one just made.
+pub const YOUNGEST_CHILDREN: u32 = 32;
 
 /// Bytes of a control group path that a record keeps.
 pub const CGROUP_PATH_BYTES: usize = 1024;

@@ -6,7 +6,7 @@
 
 use core::mem::size_of;
 
-use crate::limits::{CGROUP_PATH_BYTES, COMM_BYTES, EXEC_LARGE_BYTES, EXEC_SMALL_BYTES};
+use crate::limits::{CGROUP_PATH_BYTES, COMM_BYTES, EXEC_LARGE_BYTES, EXEC_MEDIUM_BYTES, EXEC_SMALL_BYTES};
 
 /// What a record tells. A newtype and not an enum: an unknown value must stay a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -320,24 +320,14 @@ pub struct Snapshot {
     pub task: Task,
 }
 
-/// An exec record as it is reserved for a short command line.
+/// An exec record as it is reserved, with room for `BYTES` of variable data.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct ExecSmall {
+pub struct ExecRoom<const BYTES: usize> {
     /// The fixed part.
     pub exec: Exec,
     /// The variable part.
-    pub data: [u8; EXEC_SMALL_BYTES],
-}
-
-/// An exec record as it is reserved for a long command line or path.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct ExecLarge {
-    /// The fixed part.
-    pub exec: Exec,
-    /// The variable part.
-    pub data: [u8; EXEC_LARGE_BYTES],
+    pub data: [u8; BYTES],
 }
 
 /// A control group record as it is reserved.
@@ -377,7 +367,8 @@ plain! {
     Listen = 24 + 96 + 16 + 8,
     Cgroup = 24 + 8 + 16,
     Snapshot = 24 + 96,
-    ExecSmall = 160 + EXEC_SMALL_BYTES,
-    ExecLarge = 160 + EXEC_LARGE_BYTES,
+    ExecRoom<EXEC_SMALL_BYTES> = 160 + EXEC_SMALL_BYTES,
+    ExecRoom<EXEC_MEDIUM_BYTES> = 160 + EXEC_MEDIUM_BYTES,
+    ExecRoom<EXEC_LARGE_BYTES> = 160 + EXEC_LARGE_BYTES,
     CgroupFull = 48 + CGROUP_PATH_BYTES,
 }

@@ -1,8 +1,38 @@
 //! The kernel sensor: loads and attaches the programs, reads the ring, feeds the core.
 
+mod attach;
+mod btf;
+mod cgroups;
+mod classic;
+mod error;
+mod layout;
+mod losses;
+mod preempt;
+pub mod probe;
+mod processes;
+mod ring;
+mod shared;
+
+use std::time::{Duration, Instant};
+
+use aya::Btf;
+use aya::maps::{HashMap, MapData, RingBuf};
+use guard_common::control::{Control, CpuCounters};
+use guard_common::decode;
 use guard_common::wire::Kind;
-use guard_core::Core;
-use guard_core::event::LossCause;
+use guard_core::event::{Gap, LossCause};
+use guard_core::{Core, Input};
+use rustix::time::{ClockId, clock_gettime};
+
+use attach::{Attached, Kernel};
+pub use btf::BtfError;
+pub use error::{Error, ErrorKind};
+use losses::Losses;
+use ring::Ring;
+use shared::SharedArray;
+
+/// How often at most the kernel is asked for runs that it skipped: one system call per program.
+const RECURSION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What to observe and how.
 #[derive(Clone, Debug)]
@@ -47,18 +77,10 @@ pub enum Attach {
     Classic,
 }
 
-/// Why the sensor cannot work. Each variant names cause and remedy.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {}
-
-/// The attached sensor. Dropping it detaches and frees everything.
-#[derive(Debug)]
-pub struct Sensor {}
-
 /// What the sensor counted since it was attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// One entry per observed kind.
+    /// One entry per kind that the ring carries.
     pub kinds: Vec<KindReport>,
     /// Records in the ring that could not be decoded.
     pub undecodable: u64,
@@ -66,8 +88,8 @@ pub struct Report {
     pub wakeups: u64,
 }
 
-/// Counters of one kind. `attempted = seen + ring_full`, always; what the kernel skipped by
-/// recursion was never attempted and comes on top.
+/// Counters of one kind. Once detached and drained, `attempted = seen + ring_full`; runs that the
+/// kernel skipped were never attempted and come on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KindReport {
     /// The kind.
@@ -78,36 +100,86 @@ pub struct KindReport {
     pub seen: u64,
     /// Lost because the ring was full.
     pub ring_full: u64,
-    /// Lost because the kernel skipped the program; `None` if this kernel does not count it.
+    /// Runs that the kernel skipped because the program was already running on the CPU; for fork
+    /// and exit those for threads are among them, of which no record would have come. `None` if
+    /// this kernel does not count.
     pub recursion: Option<u64>,
 }
 
 impl KindReport {
-    /// Known losses by cause.
+    /// Losses by cause.
     #[must_use]
     pub fn lost(&self) -> [(LossCause, Option<u64>); 2] {
         [(LossCause::RingFull, Some(self.ring_full)), (LossCause::Recursion, self.recursion)]
     }
 }
 
+/// The attached sensor. Dropping it detaches and frees everything.
+pub struct Sensor {
+    attached: Attached,
+    ring: Ring,
+    losses: Losses,
+    hierarchies: Vec<cgroups::Hierarchy>,
+    snapshots: Vec<guard_common::wire::Snapshot>,
+    seen: [u64; Kind::COUNT],
+    undecodable: u64,
+    asked_for_recursion: Instant,
+}
+
 impl Sensor {
     /// Loads and attaches all programs that the options need. Either all are attached or none.
     ///
     /// # Errors
-    /// If privileges, kernel features or memory are missing.
+    /// If privileges, kernel features or memory are missing, or an option does not fit this host.
     pub fn attach(options: &Options) -> Result<Self, Error> {
-        let _ = options;
-        Ok(Self {})
+        check_ring_size(options.ring_bytes)?;
+        probe::require_privileges()?;
+        probe::lift_memory_limit();
+        let hierarchies = cgroups::hierarchies()
+            .map_err(|error| Error::system("read the mounted control group hierarchies", error))?;
+        let (layout, hooks) = {
+            let btf = btf::Btf::running()?;
+            let layout = layout::resolve(&btf)
+                .map_err(|fields| Error::Layout { kernel: error::kernel_release(), fields })?;
+            (layout, layout::hooks(&btf))
+        };
+        let btf =
+            Btf::from_sys_fs().map_err(|error| Error::system("read the kernel's type information", error))?;
+        let kernel = Kernel { layout, hooks, btf: &btf };
+        let cpus = possible_cpus()?;
+        let (mut ebpf, _config, tracefs) = attach::load(&kernel, options, &hierarchies, cpus)?;
+        watch(&mut ebpf, &options.watch, &[])?;
+        let mut attached = attach::attach(ebpf, &kernel, options, tracefs.as_ref())?;
+        // From here on nothing is missed; what exists already is read now.
+        let snapshots = processes::read(attach::open_iterator(&mut attached.ebpf, &btf)?)?;
+        watch(&mut attached.ebpf, &options.watch, &snapshots)?;
+        let ring = Ring::new(take_ring(&mut attached.ebpf)?, share::<Control>(&attached, "CONTROL", 1)?);
+        let counters = share::<CpuCounters>(&attached, "COUNTERS", cpus as usize)?;
+        let losses = Losses::new(counters, std::mem::take(&mut attached.watched));
+        Ok(Self {
+            attached,
+            ring,
+            losses,
+            hierarchies,
+            snapshots,
+            seen: [0; Kind::COUNT],
+            undecodable: 0,
+            asked_for_recursion: Instant::now(),
+        })
     }
 
-    /// Feeds the core the control groups and processes that exist now. Call once, after
-    /// [`Sensor::attach`] and before the first [`Sensor::drain`].
-    ///
-    /// # Errors
-    /// If the task iterator cannot be read.
-    pub fn snapshot(&mut self, core: &mut Core) -> Result<(), Error> {
-        let _ = core;
-        Ok(())
+    /// Feeds the core the control groups and processes that existed when the sensor was attached.
+    /// Call once, before the first [`Sensor::drain`].
+    pub fn snapshot(&mut self, core: &mut Core) {
+        let now_ns = boot_ns();
+        for hierarchy in &self.hierarchies {
+            cgroups::walk(hierarchy, &mut |id, path| {
+                core.handle(now_ns, Input::Cgroup { hierarchy: hierarchy.id, id, path });
+            });
+        }
+        for snapshot in std::mem::take(&mut self.snapshots) {
+            core.handle(now_ns, Input::Snapshot(processes::describe(&snapshot)));
+        }
     }
 
     /// Waits until there is something to drain. Costs nothing while nothing happens; dropping the
@@ -116,24 +188,128 @@ impl Sensor {
     /// # Errors
     /// If the ring cannot be polled.
     pub async fn readable(&mut self) -> Result<(), Error> {
-        std::future::pending().await
+        self.ring.readable().await.map_err(|error| Error::system("wait for the ring", error))
     }
 
     /// Feeds at most `max` records, and the gaps between them, to the core. Returns how many
     /// records were read: fewer than `max` means that the ring was empty for a moment.
+    pub fn drain(&mut self, max: usize, core: &mut Core) -> usize {
+        let now_ns = boot_ns();
+        let (seen, undecodable) = (&mut self.seen, &mut self.undecodable);
+        let mut read = 0;
+        while read < max
+            && self
+                .ring
+                .next(|bytes| match decode::decode(bytes) {
+                    Ok(record) => {
+                        if let Some(seen) = seen.get_mut(record.kind().0 as usize) {
+                            *seen += 1;
+                        }
+                        core.handle(now_ns, Input::Kernel(record));
+                    }
+                    Err(_) => *undecodable += 1,
+                })
+                .is_some()
+        {
+            read += 1;
+        }
+        self.tell_losses(now_ns, read > 0 && self.asked_for_recursion.elapsed() >= RECURSION_INTERVAL, core);
+        read
+    }
+
+    /// Detaches all programs and feeds the core what is left in the ring. After this the report's
+    /// numbers add up.
     ///
     /// # Errors
-    /// If the loss counters cannot be read.
-    pub fn drain(&mut self, max: usize, core: &mut Core) -> Result<usize, Error> {
-        let _ = (max, core);
-        Ok(0)
+    /// If a program cannot be detached.
+    pub fn finish(&mut self, core: &mut Core) -> Result<(), Error> {
+        self.attached.detach()?;
+        while self.drain(usize::MAX, core) > 0 {}
+        self.tell_losses(boot_ns(), true, core);
+        Ok(())
     }
 
     /// The counters so far.
-    ///
-    /// # Errors
-    /// If the loss counters cannot be read.
-    pub fn report(&self) -> Result<Report, Error> {
-        Ok(Report::default())
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let kinds = Kind::ALL.into_iter().zip(self.seen).map(|(kind, seen)| KindReport {
+            kind,
+            attempted: self.losses.attempted(kind),
+            seen,
+            ring_full: self.losses.ring_full(kind),
+            recursion: self.losses.recursion(kind),
+        });
+        Report { kinds: kinds.collect(), undecodable: self.undecodable, wakeups: self.losses.wakeups() }
     }
+
+    fn tell_losses(&mut self, now_ns: u64, ask_for_recursion: bool, core: &mut Core) {
+        let mut lost = self.losses.new_ring_full();
+        if ask_for_recursion {
+            self.asked_for_recursion = Instant::now();
+            lost.extend(self.losses.new_recursion());
+        }
+        if !lost.is_empty() {
+            core.handle(now_ns, Input::Gap(Gap { lost }));
+        }
+    }
+}
+
+/// Puts into the watch set the processes named, or, with a snapshot, their descendants.
+fn watch(
+    ebpf: &mut aya::Ebpf,
+    watch: &Watch,
+    snapshots: &[guard_common::wire::Snapshot],
+) -> Result<(), Error> {
+    let (Watch::Pids(roots) | Watch::Trees(roots)) = watch else { return Ok(()) };
+    let failed = |error| Error::system("fill the watch set", error);
+    let map = ebpf.map_mut("WATCHED").ok_or(Error::NoObject)?;
+    let mut watched: HashMap<_, u32, u32> = HashMap::try_from(map).map_err(failed)?;
+    if snapshots.is_empty() {
+        return roots.iter().try_for_each(|pid| watched.insert(pid, 0, 0).map_err(failed));
+    }
+    if let Some(absent) = roots.iter().find(|&&pid| !snapshots.iter().any(|found| found.task.key.tgid == pid))
+    {
+        return Err(Error::NoProcess(*absent));
+    }
+    if matches!(watch, Watch::Pids(_)) {
+        return Ok(());
+    }
+    let mut found = roots.clone();
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        next += 1;
+        let children =
+            snapshots.iter().map(|snapshot| &snapshot.task).filter(|task| task.parent.tgid == parent);
+        for child in children {
+            watched.insert(child.key.tgid, 0, 0).map_err(failed)?;
+            found.push(child.key.tgid);
+        }
+    }
+    Ok(())
+}
+
+fn check_ring_size(bytes: u32) -> Result<(), Error> {
+    let fits = bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes);
+    if fits { Ok(()) } else { Err(Error::RingSize(bytes)) }
+}
+
+fn possible_cpus() -> Result<u32, Error> {
+    let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::system(format!("read {path}"), error))?;
+    u32::try_from(cpus).map_err(|error| Error::system("count the CPUs", error))
+}
+
+fn take_ring(ebpf: &mut aya::Ebpf) -> Result<RingBuf<MapData>, Error> {
+    let map = ebpf.take_map("RING").ok_or(Error::NoObject)?;
+    RingBuf::try_from(map).map_err(|error| Error::system("map the ring", error))
+}
+
+fn share<T>(attached: &Attached, name: &str, entries: usize) -> Result<SharedArray<T>, Error> {
+    let Some(aya::maps::Map::Array(map)) = attached.ebpf.map(name) else { return Err(Error::NoObject) };
+    SharedArray::map(map.fd(), entries).map_err(|error| Error::system(format!("map {name}"), error))
+}
+
+/// Time since boot, suspend included: the clock of all records.
+fn boot_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }

@@ -1,0 +1,172 @@
+//! A new program in a process: `sched_process_exec`.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
+use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use guard_common::layout::ABSENT;
+use guard_common::limits::{
+    ARGS_LARGE_BYTES, ARGS_MEDIUM_BYTES, ARGS_SMALL_BYTES, EXEC_LARGE_BYTES, EXEC_MEDIUM_BYTES,
+    EXEC_SMALL_BYTES,
+};
+use guard_common::wire::{
+    EXEC_ARGS_UNREADABLE, EXEC_CWD_DELETED, EXEC_CWD_TRUNCATED, EXEC_EXE_DELETED, EXEC_EXE_TRUNCATED,
+    EXEC_SECURE, ExecRoom, Kind,
+};
+
+use crate::config::{config, offset};
+use crate::emit::{self, Attempt};
+use crate::filter;
+use crate::path;
+use crate::read::{Kernel, Typed, Untyped};
+use crate::task;
+
+/// What the two hooks know each in its own way.
+#[derive(Clone, Copy)]
+struct Call {
+    old_tid: u32,
+    args_count: u32,
+    flags: u32,
+}
+
+/// `sched_process_exec(task, old_pid, bprm)`.
+#[inline(always)]
+pub(crate) fn from_arguments(ctx: &BtfTracePointContext) {
+    let task = Typed::at(ctx.arg::<u64>(0));
+    if !emit::wanted(Kind::EXEC) || !filter::passes(task) {
+        return;
+    }
+    let bprm = Untyped::at(ctx.arg::<u64>(2));
+    let secure = offset!(bprm_secureexec) != ABSENT && bit(bprm, offset!(bprm_secureexec));
+    record(
+        task,
+        Call {
+            old_tid: ctx.arg::<u32>(1),
+            args_count: bprm.read(offset!(bprm_argc)),
+            flags: if secure { EXEC_SECURE } else { 0 },
+        },
+    );
+}
+
+/// The current process has a new program.
+#[inline(always)]
+pub(crate) fn from_current(ctx: &TracePointContext) {
+    // SAFETY: a helper without arguments.
+    let task = Untyped::at(unsafe { bpf_get_current_task() });
+    if !emit::wanted(Kind::EXEC) || !filter::passes(task) {
+        return;
+    }
+    // SAFETY: the offset is that of `old_pid` in this kernel's record format.
+    let old_tid = unsafe { ctx.read_at::<u32>(config!(exec_old_pid) as usize) }.unwrap_or(0);
+    record(task, Call { old_tid, args_count: argument_count(task), flags: 0 });
+}
+
+/// The number that the kernel put at the beginning of the initial stack.
+#[inline(always)]
+fn argument_count(task: Untyped) -> u32 {
+    let stack: u64 = task.follow(offset!(task_mm)).read(offset!(mm_start_stack));
+    let mut count = 0_u32;
+    // SAFETY: the destination is four bytes; a failed read leaves zeros.
+    unsafe { bpf_probe_read_user((&raw mut count).cast(), 4, stack as *const _) };
+    count
+}
+
+/// Whether a bit is set, counted from the structure's beginning.
+#[inline(always)]
+fn bit(structure: Untyped, number: u32) -> bool {
+    let byte: u8 = structure.read(number / 8);
+    byte >> (number % 8) & 1 != 0
+}
+
+/// Makes the record in the smallest room that fits. The arguments' size is known beforehand, that
+/// of the paths is not: a room that turns out too small is given back.
+#[inline(always)]
+fn record<K: Kernel>(task: K, call: Call) {
+    let mm = task.follow(offset!(task_mm));
+    let first: u64 = mm.read(offset!(mm_arg_start));
+    let args = (mm.read::<u64>(offset!(mm_arg_end)).wrapping_sub(first)) as u32 as usize;
+    let Some(attempt) = Attempt::new(Kind::EXEC) else { return };
+    if args <= ARGS_SMALL_BYTES
+        && fill::<K, EXEC_SMALL_BYTES, ARGS_SMALL_BYTES>(&attempt, task, call, args, false)
+    {
+        return;
+    }
+    if args <= ARGS_MEDIUM_BYTES
+        && fill::<K, EXEC_MEDIUM_BYTES, ARGS_MEDIUM_BYTES>(&attempt, task, call, args, false)
+    {
+        return;
+    }
+    fill::<K, EXEC_LARGE_BYTES, ARGS_LARGE_BYTES>(&attempt, task, call, args, true);
+}
+
+/// Fills a record of `BYTES` of variable data, of which the last `ARGS` are kept for arguments.
+/// Returns whether the attempt is over: the record is made or lost. A `last` attempt truncates
+/// what does not fit.
+#[inline(always)]
+fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
+    attempt: &Attempt,
+    task: K,
+    call: Call,
+    args: usize,
+    last: bool,
+) -> bool {
+    let Some(mut entry) = attempt.reserve::<ExecRoom<BYTES>>() else { return true };
+    let room = entry.as_mut_ptr();
+    let mm = task.follow(offset!(task_mm));
+    let file = mm.follow(offset!(mm_exe_file));
+    let fs = task.follow(offset!(task_fs));
+    let exe = (file.read(offset!(file_dentry)), file.read(offset!(file_mnt)));
+    let cwd = (fs.read(offset!(fs_pwd_dentry)), fs.read(offset!(fs_pwd_mnt)));
+    // SAFETY: places within the reserved record.
+    let (exec, data, end, flags) = unsafe {
+        let exec = &raw mut (*room).exec;
+        (exec, (&raw mut (*room).data).cast::<u8>(), &raw mut (*exec).cwd_bytes, &raw mut (*exec).flags)
+    };
+    // SAFETY: `data` has `BYTES` bytes; `end` begins at 0.
+    let (exe_bytes, args_start, mut gathered) = unsafe {
+        end.write_volatile(0);
+        flags.write_volatile(call.flags);
+        path::walk::<BYTES>(data, end, flags, exe, (EXEC_EXE_TRUNCATED, EXEC_EXE_DELETED));
+        let exe_bytes = end.read_volatile();
+        path::walk::<BYTES>(data, end, flags, cwd, (EXEC_CWD_TRUNCATED, EXEC_CWD_DELETED));
+        (exe_bytes, end.read_volatile() as usize, flags.read_volatile())
+    };
+    let fits = args_start <= BYTES - ARGS;
+    if !last && (gathered & (EXEC_EXE_TRUNCATED | EXEC_CWD_TRUNCATED) != 0 || !fits) {
+        entry.discard(u64::from(aya_ebpf::bindings::BPF_RB_NO_WAKEUP));
+        return false;
+    }
+    let first: u64 = mm.read(offset!(mm_arg_start));
+    // Through memory, so that the verifier sees the bound on the very number that is used.
+    // SAFETY: a place within the reserved record.
+    let mut args_bytes = unsafe {
+        (&raw mut (*exec).args_total).write_volatile(args as u32);
+        (&raw const (*exec).args_total).read_volatile()
+    };
+    if args_bytes > ARGS as u32 {
+        args_bytes = ARGS as u32;
+    }
+    let args_read = fits && {
+        // SAFETY: at most `ARGS` bytes from a place that leaves room for as many.
+        let answer =
+            unsafe { bpf_probe_read_user(data.add(args_start).cast(), args_bytes, first as *const _) };
+        answer == 0
+    };
+    if !args_read {
+        args_bytes = 0;
+        gathered |= EXEC_ARGS_UNREADABLE;
+    }
+    let inode = file.follow(offset!(file_inode));
+    // SAFETY: places within the reserved record.
+    unsafe {
+        task::fill(&raw mut (*exec).task, task);
+        (&raw mut (*exec).exe_inode).write(inode.read(offset!(inode_ino)));
+        (&raw mut (*exec).exe_device).write(inode.follow(offset!(inode_sb)).read(offset!(sb_dev)));
+        (&raw mut (*exec).old_tid).write(call.old_tid);
+        (&raw mut (*exec).args_count).write(call.args_count);
+        (&raw mut (*exec).args_bytes).write(args_bytes);
+        (&raw mut (*exec).exe_bytes).write(exe_bytes);
+        (&raw mut (*exec).cwd_bytes).write(args_start as u32 - exe_bytes);
+        (&raw mut (*exec).flags).write(gathered);
+    }
+    attempt.submit(entry);
+    true
+}

@@ -1,0 +1,39 @@
+//! Memory shared with userspace.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
+use guard_common::control::{Control, CpuCounters};
+use guard_common::limits::{EXIT_CLAIMS, RING_BYTES, WATCHED_PROCESSES};
+use guard_common::wire::ProcKey;
+
+/// `BPF_F_MMAPABLE` of `linux/bpf.h`: userspace reads and writes the map as memory.
+const MMAPABLE: u32 = 1 << 10;
+
+/// All records. Resized by the loader.
+#[map]
+pub(crate) static RING: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+
+/// How the reader asks to be woken.
+#[map]
+pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, MMAPABLE);
+
+/// Counters by CPU. Resized by the loader to the number of possible CPUs.
+#[map]
+pub(crate) static COUNTERS: Array<CpuCounters> = Array::with_max_entries(1, MMAPABLE);
+
+/// Thread group ids that a filter lets pass.
+#[map]
+pub(crate) static WATCHED: HashMap<u32, u32> = HashMap::with_max_entries(WATCHED_PROCESSES, 0);
+
+/// Processes whose exit one of several last threads has taken upon itself.
+#[map]
+pub(crate) static EXIT_CLAIMS_BY_PROCESS: LruHashMap<ProcKey, u32> =
+    LruHashMap::with_max_entries(EXIT_CLAIMS, 0);
+
+/// When the preemption probe's callback began and ended, on the monotonic clock.
+#[map]
+pub(crate) static PROBE: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+
+/// What the preemption probe copies into to pass the time.
+#[map]
+pub(crate) static PROBE_SINK: Array<[u8; 4096]> = Array::with_max_entries(1, 0);

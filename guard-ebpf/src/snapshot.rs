@@ -1,0 +1,41 @@
+//! All processes that exist: a task iterator.
+
+use core::ffi::c_void;
+use core::mem::size_of;
+
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_seq_write};
+use guard_common::wire::{Header, Kind, Snapshot};
+
+use crate::config::offset;
+use crate::read::{Kernel, Typed};
+use crate::task;
+
+/// Writes a record if the task is a group leader whose group has a thread alive. A group without
+/// one has had, or is about to have, its exit record: it must not come back to life here.
+#[inline(always)]
+pub(crate) fn write(ctx: *mut c_void) {
+    // `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`, and
+    // `meta` begins with the `seq_file`: fixed by the kernel's iterator interface.
+    let ctx = Typed::at(ctx as u64);
+    let task = ctx.follow(8);
+    if task.address() == 0 {
+        return;
+    }
+    if task.read::<u32>(offset!(task_pid)) != task::tgid(task) {
+        return;
+    }
+    if task.follow(offset!(task_signal)).read::<u32>(offset!(signal_live)) == 0 {
+        return;
+    }
+    let seq = ctx.follow(0).follow(0);
+    // SAFETY: integers; zeros are valid.
+    let mut snapshot: Snapshot = unsafe { core::mem::zeroed() };
+    // SAFETY: a helper without arguments.
+    let time_ns = unsafe { bpf_ktime_get_boot_ns() };
+    snapshot.header = Header { kind: Kind::SNAPSHOT, cpu: 0, sequence: 0, time_ns };
+    // SAFETY: a local record is writable; the helper copies it out.
+    unsafe {
+        task::fill(&raw mut snapshot.task, task);
+        bpf_seq_write(seq.address() as *mut _, (&raw const snapshot).cast(), size_of::<Snapshot>() as u32);
+    }
+}

@@ -1,0 +1,302 @@
+//! Loads the programs that are needed and attaches them.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
+use aya::{Btf, Ebpf, EbpfLoader};
+use guard_common::config::{
+    Config, FILTER_CGROUP, FILTER_CHILD_SIGNALS, FILTER_INHERIT, FILTER_UID, FILTER_WATCHED, HAS_GROUP_DEAD,
+};
+use guard_common::layout::Layout;
+use guard_common::wire::Kind;
+
+use super::classic::{self, Tracefs};
+use super::error::kernel_release;
+use super::losses::Watched;
+use super::{Attach, Error, Options, Watch, cgroups, preempt};
+
+/// The kernel programs, compiled from guard-ebpf. Empty if built without a BPF toolchain.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GUARD_EBPF_OBJECT"));
+
+/// A hook: a program, its tracepoint, and the kind of record that it makes.
+struct Hook {
+    program: &'static str,
+    tracepoint: &'static str,
+    kind: Kind,
+}
+
+const fn hook(program: &'static str, tracepoint: &'static str, kind: Kind) -> Hook {
+    Hook { program, tracepoint, kind }
+}
+
+/// Hooks in the order of attachment. Exit comes before fork: a process that is born in between and
+/// dies is then either not seen at all or seen to die, and never lives on in the table.
+const HOOKS: [Hook; 9] = [
+    hook("cgroup_made", "cgroup_mkdir", Kind::CGROUP),
+    hook("cgroup_removed", "cgroup_rmdir", Kind::CGROUP),
+    hook("cgroup_renamed", "cgroup_rename", Kind::CGROUP),
+    hook("oom", "mark_victim", Kind::OOM),
+    hook("signal", "signal_generate", Kind::SIGNAL),
+    hook("listen", "inet_sock_set_state", Kind::LISTEN),
+    hook("exit", "sched_process_exit", Kind::EXIT),
+    hook("exec", "sched_process_exec", Kind::EXEC),
+    hook("fork", "sched_process_fork", Kind::FORK),
+];
+
+impl Hook {
+    /// Whether it can be attached as a classic tracepoint, under which names.
+    const fn classic(&self) -> Option<(&'static str, &'static str)> {
+        match self.kind {
+            Kind::FORK => Some(("fork_classic", "sched/sched_process_fork")),
+            Kind::EXEC => Some(("exec_classic", "sched/sched_process_exec")),
+            Kind::EXIT => Some(("exit_classic", "sched/sched_process_exit")),
+            _ => None,
+        }
+    }
+
+    /// Whether the options call for it. The watch set is kept by fork and exit, a death's cause
+    /// needs signals and victims, and every process names its control group.
+    fn is_needed(&self, options: &Options) -> bool {
+        let wants = |kind| options.kinds.contains(&kind);
+        match self.kind {
+            Kind::CGROUP => true,
+            Kind::FORK => wants(Kind::FORK) || matches!(options.watch, Watch::Trees(_)),
+            Kind::EXIT => wants(Kind::EXIT) || options.watch != Watch::All,
+            Kind::SIGNAL | Kind::OOM => wants(self.kind) || wants(Kind::EXIT),
+            kind => wants(kind),
+        }
+    }
+}
+
+/// What is attached. Dropping it detaches.
+pub(crate) struct Attached {
+    pub(crate) ebpf: Ebpf,
+    /// Programs whose skipped runs count as losses.
+    pub(crate) watched: Vec<Watched>,
+    /// Attachments to classic tracepoints.
+    classic: Vec<OwnedFd>,
+}
+
+impl Attached {
+    /// Detaches all programs, so that no more records come; the maps stay.
+    pub(crate) fn detach(&mut self) -> Result<(), Error> {
+        self.classic.clear();
+        for (name, program) in self.ebpf.programs_mut() {
+            let unloaded = match program {
+                Program::BtfTracePoint(program) => program.unload(),
+                Program::TracePoint(program) => program.unload(),
+                Program::Iter(program) => program.unload(),
+                _ => continue,
+            };
+            match unloaded {
+                Ok(()) | Err(ProgramError::NotLoaded) => {}
+                Err(error) => return Err(Error::system(format!("detach {name}"), error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The kernel's facts that loading needs.
+pub(crate) struct Kernel<'a> {
+    pub(crate) layout: Layout,
+    /// `HAS_*` flags.
+    pub(crate) hooks: u32,
+    pub(crate) btf: &'a Btf,
+}
+
+/// Loads all programs that the options need. Nothing is attached yet.
+pub(crate) fn load(
+    kernel: &Kernel<'_>,
+    options: &Options,
+    hierarchies: &[cgroups::Hierarchy],
+    cpus: u32,
+) -> Result<(Ebpf, Config, Option<Tracefs>), Error> {
+    if OBJECT.is_empty() {
+        return Err(Error::NoObject);
+    }
+    let mut config = config(kernel, options, hierarchies)?;
+    let tracefs = if options.attach == Attach::Btf { None } else { classic_offsets(&mut config, options)? };
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(kernel.btf))
+        .map_max_entries("RING", options.ring_bytes)
+        .map_max_entries("COUNTERS", cpus)
+        .override_global("LAYOUT", &kernel.layout, true)
+        .override_global("CONFIG", &config, true);
+    let ebpf = loader.load(OBJECT).map_err(|error| Error::system("create the sensor's maps", error))?;
+    Ok((ebpf, config, tracefs))
+}
+
+/// Attaches: all that is needed, or nothing.
+pub(crate) fn attach(
+    mut ebpf: Ebpf,
+    kernel: &Kernel<'_>,
+    options: &Options,
+    tracefs: Option<&Tracefs>,
+) -> Result<Attached, Error> {
+    let classic = match options.attach {
+        Attach::Btf => false,
+        Attach::Classic => true,
+        Attach::Auto => {
+            load_btf(&mut ebpf, "preempt_probe", "sched_process_fork", kernel.btf)?;
+            preempt::callbacks_are_preemptible(&mut ebpf)?
+        }
+    };
+    let mut attached = Attached { ebpf, watched: Vec::new(), classic: Vec::new() };
+    for hook in HOOKS.iter().filter(|hook| hook.is_needed(options)) {
+        let program = match (hook.classic().filter(|_| classic), tracefs) {
+            (Some((program, tracepoint)), Some(tracefs)) => {
+                attach_classic(&mut attached, program, tracepoint, tracefs)?
+            }
+            _ => attach_btf(&mut attached.ebpf, hook, kernel.btf)?,
+        };
+        attached.watched.push(Watched { kind: hook.kind, program });
+    }
+    Ok(attached)
+}
+
+/// Opens the task iterator: reading it yields one snapshot record per process.
+pub(crate) fn open_iterator(ebpf: &mut Ebpf, btf: &Btf) -> Result<File, Error> {
+    let failed = |error| Error::system("open the task iterator", error);
+    let program: &mut Iter =
+        ebpf.program_mut("snapshot").ok_or(Error::NoObject)?.try_into().map_err(failed)?;
+    program.load("task", btf).map_err(|error| refused(error, "iter/task"))?;
+    let link = program.attach().map_err(failed)?;
+    let link = program.take_link(link).map_err(failed)?;
+    link.into_file().map_err(|error| Error::system("open the task iterator", error))
+}
+
+/// Loads a BTF tracepoint program. Also the probe's way to see whether a hook can be had.
+pub(crate) fn load_btf(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    tracepoint: &'static str,
+    btf: &Btf,
+) -> Result<(), Error> {
+    let program: &mut BtfTracePoint = ebpf
+        .program_mut(name)
+        .ok_or(Error::NoObject)?
+        .try_into()
+        .map_err(|error| Error::system(format!("use the program {name}"), error))?;
+    program.load(tracepoint, btf).map_err(|error| refused(error, tracepoint))
+}
+
+fn attach_btf(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<OwnedFd, Error> {
+    load_btf(ebpf, hook.program, hook.tracepoint, btf)?;
+    let failed = |error| Error::system(format!("attach to {}", hook.tracepoint), error);
+    let program: &mut BtfTracePoint =
+        ebpf.program_mut(hook.program).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
+    program.attach().map_err(failed)?;
+    duplicate(program.fd().map_err(failed)?.as_fd())
+}
+
+fn attach_classic(
+    attached: &mut Attached,
+    name: &'static str,
+    tracepoint: &'static str,
+    tracefs: &Tracefs,
+) -> Result<OwnedFd, Error> {
+    let failed = |error| Error::system(format!("attach to {tracepoint}"), error);
+    let program: &mut TracePoint =
+        attached.ebpf.program_mut(name).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
+    program.load().map_err(|error| refused(error, tracepoint))?;
+    let fd = program.fd().map_err(failed)?.as_fd();
+    let event = tracefs
+        .id(tracepoint)
+        .and_then(|id| classic::attach(fd, id))
+        .map_err(|error| Error::system(format!("attach to {tracepoint}"), error))?;
+    let copy = duplicate(fd)?;
+    attached.classic.push(event);
+    Ok(copy)
+}
+
+fn duplicate(fd: impl AsFd) -> Result<OwnedFd, Error> {
+    fd.as_fd().try_clone_to_owned().map_err(|error| Error::system("duplicate a descriptor", error))
+}
+
+fn refused(error: ProgramError, hook: &'static str) -> Error {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => Error::Verifier {
+            kernel: kernel_release(),
+            hook,
+            log: verifier_log.to_string(),
+            source: io_error,
+        },
+        ProgramError::Btf(_) => Error::NoHook { kernel: kernel_release(), hook },
+        other => Error::system(format!("load the program for {hook}"), other),
+    }
+}
+
+fn config(
+    kernel: &Kernel<'_>,
+    options: &Options,
+    hierarchies: &[cgroups::Hierarchy],
+) -> Result<Config, Error> {
+    let mut config = Config {
+        kinds: 1 << Kind::CGROUP.0,
+        kernel: kernel.hooks,
+        probe_tid: rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(),
+        ..Config::default()
+    };
+    for kind in Kind::ALL {
+        // The cause of a death is told by signals and victims, shown or not.
+        let for_cause = matches!(kind, Kind::SIGNAL | Kind::OOM) && options.kinds.contains(&Kind::EXIT);
+        if options.kinds.contains(&kind) || for_cause {
+            config.kinds |= 1 << kind.0;
+        }
+    }
+    if !options.child_signals {
+        config.filter |= FILTER_CHILD_SIGNALS;
+    }
+    match options.watch {
+        Watch::All => {}
+        Watch::Pids(_) => config.filter |= FILTER_WATCHED,
+        Watch::Trees(_) => config.filter |= FILTER_WATCHED | FILTER_INHERIT,
+    }
+    if let Some(uid) = options.uid {
+        config.filter |= FILTER_UID;
+        config.uid = uid;
+    }
+    if let Some(path) = &options.cgroup {
+        let place = cgroups::find(hierarchies, path).ok_or_else(|| Error::NoCgroup {
+            path: path.clone(),
+            root: hierarchies.first().map_or_else(
+                || "/sys/fs/cgroup, where none is mounted".to_owned(),
+                |hierarchy| hierarchy.mount.display().to_string(),
+            ),
+        })?;
+        config.filter |= FILTER_CGROUP;
+        config.cgroup_id = place.id;
+        config.cgroup_hierarchy = place.hierarchy;
+        config.cgroup_level = place.level;
+    }
+    Ok(config)
+}
+
+/// Reads the classic records' formats. Without tracefs only BTF tracepoints can be used: an error
+/// if the others were asked for.
+fn classic_offsets(config: &mut Config, options: &Options) -> Result<Option<Tracefs>, Error> {
+    let read = |config: &mut Config| {
+        let tracefs = Tracefs::open()?;
+        let field = |tracepoint, name| {
+            tracefs.field(tracepoint, name)?.ok_or_else(|| {
+                std::io::Error::other(format!("the tracepoint {tracepoint} has no field {name}"))
+            })
+        };
+        config.fork_child_pid = field("sched/sched_process_fork", "child_pid")?;
+        config.exec_old_pid = field("sched/sched_process_exec", "old_pid")?;
+        if config.kernel & HAS_GROUP_DEAD != 0 {
+            config.exit_group_dead = field("sched/sched_process_exit", "group_dead")?;
+        }
+        Ok::<_, std::io::Error>(tracefs)
+    };
+    match read(config) {
+        Ok(tracefs) => Ok(Some(tracefs)),
+        Err(error) if options.attach == Attach::Classic => {
+            Err(Error::system("read the classic tracepoints' formats from tracefs", error))
+        }
+        Err(_) => Ok(None),
+    }
+}

@@ -1,0 +1,96 @@
+//! The processes that exist when the sensor is attached: identity from the task iterator, program
+//! and arguments from procfs. After start-up nothing here reads procfs again.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use guard_common::decode::{self, Record};
+use guard_common::wire::{Snapshot, TASK_KERNEL_THREAD};
+use guard_core::event::{Cgroup, Name, Process, Program, ProgramFlags};
+use guard_core::ids::ProcId;
+
+use super::Error;
+
+/// What the kernel appends to the path of an unlinked file.
+const DELETED: &[u8] = b" (deleted)";
+
+/// Reads all snapshot records that the iterator yields.
+pub(crate) fn read(mut iterator: File) -> Result<Vec<Snapshot>, Error> {
+    let mut bytes = Vec::new();
+    iterator.read_to_end(&mut bytes).map_err(|error| Error::system("read the task iterator", error))?;
+    bytes
+        .chunks_exact(size_of::<Snapshot>())
+        .map(|record| match decode::decode(record) {
+            Ok(Record::Snapshot(snapshot)) => Ok(snapshot),
+            Ok(_) => Err(Error::system("read the task iterator", "a record of another kind")),
+            Err(error) => Err(Error::system("read the task iterator", error)),
+        })
+        .collect()
+}
+
+/// Adds to a snapshot what procfs knows.
+pub(crate) fn describe(snapshot: &Snapshot) -> Process {
+    let task = &snapshot.task;
+    let kernel_thread = task.flags & TASK_KERNEL_THREAD != 0;
+    Process {
+        id: ProcId::from(task.key),
+        parent: ProcId::from(task.parent),
+        parent_name: Name::default(),
+        ns_pid: task.ns_tgid,
+        pid_namespace: task.pid_namespace,
+        uid: task.uid,
+        gid: task.gid,
+        euid: task.euid,
+        egid: task.egid,
+        caps_effective: task.caps_effective,
+        kernel_thread,
+        cgroup: Arc::new(Cgroup {
+            id: task.cgroup_id,
+            hierarchy: task.cgroup_hierarchy,
+            ..Cgroup::default()
+        }),
+        name: Name::new(task.comm),
+        program: if kernel_thread { None } else { program(ProcId::from(task.key)).map(Arc::new) },
+    }
+}
+
+/// Program and arguments of a process that is still the one named. All is read below the opened
+/// directory of the process, which fails once it has gone; its start time, in ticks, says that it
+/// is not a later one with the same pid.
+fn program(id: ProcId) -> Option<Program> {
+    let process = procfs::process::Process::new(id.pid.cast_signed()).ok()?;
+    let nanoseconds_per_tick = 1_000_000_000 / procfs::ticks_per_second();
+    if process.stat().ok()?.starttime != id.start_ns / nanoseconds_per_tick {
+        return None;
+    }
+    let (executable, executable_deleted) = split_deleted(process.exe().ok()?);
+    let (working_directory, working_directory_deleted) = split_deleted(process.cwd().ok()?);
+    let mut args = Vec::new();
+    process.open_relative("cmdline").ok()?.read_to_end(&mut args).ok()?;
+    let file = process.open_relative("exe").ok().and_then(|file| file.metadata().ok());
+    let device = file.as_ref().map_or(0, |file| {
+        let device = file.dev();
+        rustix::fs::major(device) << 20 | rustix::fs::minor(device)
+    });
+    Some(Program {
+        executable,
+        inode: file.as_ref().map_or(0, MetadataExt::ino),
+        device,
+        working_directory,
+        args_count: u32::try_from(args.iter().filter(|&&byte| byte == 0).count()).unwrap_or(u32::MAX),
+        args,
+        flags: ProgramFlags { executable_deleted, working_directory_deleted, ..ProgramFlags::default() },
+    })
+}
+
+fn split_deleted(path: PathBuf) -> (Vec<u8>, bool) {
+    let path = path.into_os_string().into_vec();
+    match path.strip_suffix(DELETED) {
+        Some(kept) => (kept.to_vec(), true),
+        None => (path, false),
+    }
+}
