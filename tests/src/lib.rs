@@ -1,7 +1,14 @@
 //! Tests on a real kernel: what they share.
 //!
 //! [`workload`] makes real things happen and writes down what truly happened, in a file that the
-//! product never reads; the tests compare that with what `processguard trace` said.
+//! product never reads; [`tracer`] runs `processguard trace` meanwhile; the tests compare.
 
+pub mod bpf;
+pub mod cgroup;
+pub mod host;
+pub mod record;
 pub mod sys;
+pub mod trace;
+pub mod tracer;
+pub mod truth;
 pub mod workload;

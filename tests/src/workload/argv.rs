@@ -51,3 +51,12 @@ fn exec(args: &Args, name: &OsStr, words: &[Vec<u8>]) -> Result<()> {
     let line = with(child.wait("process")?, "args", json!(words));
     Truth::open(args)?.line(&with(line, "executable", json!(path)))
 }
+
+/// `failed-exec`: an exec of what does not exist.
+pub(super) fn failed(args: &Args) -> Result<()> {
+    let child = Child::fork(|| {
+        let _error = sys::execveat(libc::AT_FDCWD, b"/no/such/program", &["none"]);
+        Ok(127)
+    })?;
+    Truth::open(args)?.line(&child.wait("process")?)
+}

@@ -1,7 +1,7 @@
 //! Who is whose child, and by which pid.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::Args;
 use super::child::{Child, with};
 use super::truth::Truth;
-use crate::sys;
+use crate::sys::{self, Disposition};
 
 /// `double-fork`: a child forks a grandchild and ends; the grandchild, now this process's child,
 /// ends after it.
@@ -45,6 +45,32 @@ pub(super) fn double_fork(args: &Args) -> Result<()> {
     truth.line(&child.wait("child")?)?;
     let ended = sys::wait(-1)?;
     truth.line(&json!({ "what": "grandchild's end", "pid": ended.pid, "status": ended.status }))
+}
+
+/// `family`: a child and a grandchild that live until this process is told to go on.
+pub(super) fn family(args: &Args) -> Result<()> {
+    let child = Child::fork(|| {
+        member(args)?;
+        let grandchild = Child::fork(|| {
+            member(args)?;
+            loop {
+                thread::park();
+            }
+        })?;
+        sys::take_signal(libc::SIGUSR1, Disposition::Handle)?;
+        // SAFETY: no pointers.
+        unsafe { libc::pause() };
+        sys::kill(grandchild.pid, libc::SIGKILL)?;
+        grandchild.wait("grandchild").map(|_| 0)
+    })?;
+    std::io::stdin().lock().read_line(&mut String::new()).context("wait for a line")?;
+    sys::kill(child.pid, libc::SIGUSR1)?;
+    child.wait("child").map(drop)
+}
+
+/// Says that this process is a member of the family.
+fn member(args: &Args) -> Result<()> {
+    Truth::open(args)?.line(&json!({ "what": "member", "pid": sys::pid() }))
 }
 
 /// `pidns`: process 1 of a new pid namespace and a child of it, which the kernel kills when

@@ -1,0 +1,168 @@
+//! Programs and their arguments: twin of the kernel's `exec.rs`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use anyhow::{Context, Result, ensure};
+use guard_tests::record::Record;
+use guard_tests::tracer::Tracer;
+use guard_tests::truth;
+use guard_tests::workload::elf;
+
+#[test]
+fn an_exec_from_a_thread_keeps_the_process() -> Result<()> {
+    let tracer = Tracer::start(&[])?;
+    let truth = truth::run(&["exec-from-thread"])?;
+    let trace = tracer.stop()?;
+    let (process, thread) = (truth.one("process")?, truth.one("calling thread")?);
+    let exec = trace.one("exec", process)?;
+    assert_eq!(exec.number("processguard.exec.calling_thread")?, thread.number("tid")?);
+    assert_eq!(exec.text("process.executable")?, thread.text("executable")?);
+    assert_eq!(exec.args()?, [b"from-thread".to_vec(), b"a".to_vec(), b"b".to_vec()]);
+    assert_eq!(exec.text("process.name")?, "from-thread");
+    let (fork, exit) = (trace.one("fork", process)?, trace.one("exit", process)?);
+    assert_eq!(exit.identity("process")?, fork.identity("process")?);
+    assert_eq!(exit.number("process.exit_code")?, 2);
+    Ok(())
+}
+
+#[test]
+fn a_huge_command_line_is_cut_and_counted() -> Result<()> {
+    for each in ["100", "4000", "102400"] {
+        let tracer = Tracer::start(&[])?;
+        let truth = truth::run(&["big-argv", "--bytes", "102400", "--each", each])?;
+        let trace = tracer.stop()?;
+        let process = truth.one("process")?;
+        let exec = trace.one("exec", process)?;
+        let kept = prefix(exec, &process.list("args")?)?;
+        assert!(kept >= 4096, "{kept} bytes of arguments of {each} bytes were kept");
+        assert!(exec.flag("processguard.args.truncated"), "not marked as cut");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_long_command_line_that_fits_is_whole() -> Result<()> {
+    // Around the sizes at which the sensor chooses another record.
+    for bytes in [300, 380, 390, 500, 1000, 2000, 4096] {
+        let tracer = Tracer::start(&[])?;
+        let truth = truth::run(&["big-argv", "--bytes", &bytes.to_string(), "--each", "10"])?;
+        let trace = tracer.stop()?;
+        let process = truth.one("process")?;
+        let exec = trace.one("exec", process)?;
+        assert_eq!(exec.args()?, process.list("args")?);
+        assert!(!exec.flag("processguard.args.truncated"), "{bytes} bytes are marked as cut");
+    }
+    Ok(())
+}
+
+/// How many bytes of arguments were kept, after a check that they are the true ones' beginning.
+fn prefix(exec: &Record, truth: &[Vec<u8>]) -> Result<usize> {
+    let args = exec.args()?;
+    assert_eq!(exec.number("process.args_count")?, i64::try_from(truth.len())?);
+    let (last, whole) = args.split_last().context("no arguments")?;
+    let (expected, rest) = truth.split_at(whole.len());
+    ensure!(whole == expected, "arguments differ before the last one");
+    let cut = rest.first().context("more arguments than there are")?;
+    ensure!(cut.starts_with(last), "the last argument differs");
+    Ok(args.iter().map(|arg| arg.len() + 1).sum())
+}
+
+#[test]
+fn strange_bytes_are_kept_in_json_and_harmless_in_text() -> Result<()> {
+    let tracer = Tracer::start(&[])?;
+    let people = Tracer::start_compact(&[])?;
+    let truth = truth::run(&["weird-argv"])?;
+    let (trace, people) = (tracer.stop()?, people.interrupt()?);
+    let process = truth.one("process")?;
+    let exec = trace.one("exec", process)?;
+    assert_eq!(exec.args()?, process.list("args")?);
+    assert_eq!(exec.number("process.args_count")?, i64::try_from(process.list("args")?.len())?);
+    let path = process.bytes("executable")?;
+    assert_eq!(exec.bytes("process.executable")?, path);
+    let name = path.rsplit(|&byte| byte == b'/').next().context("no name")?;
+    assert_eq!(exec.bytes("process.name")?, name);
+    assert_harmless(&trace.stdout)?;
+    assert_harmless(&people.stdout)?;
+    let text = String::from_utf8(people.stdout)?;
+    let line = text.lines().find(|line| line.contains("title")).context("no such line")?;
+    for escaped in [r"\x1b[31mred", r"two\nlines\x0d\tand", r"\xff\xfe not", r"right-to-left \xe2\x80\xae"] {
+        assert!(line.contains(escaped), "{escaped} is not in {line}");
+    }
+    Ok(())
+}
+
+/// Nothing that moves the cursor, changes colours or turns the line around.
+fn assert_harmless(output: &[u8]) -> Result<()> {
+    let text = std::str::from_utf8(output).context("not UTF-8")?;
+    let bidi = |letter| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    for line in text.lines() {
+        let bad = line.chars().find(|&letter| letter.is_control() || bidi(letter));
+        ensure!(bad.is_none(), "{bad:?} in {}", line.escape_debug());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_script_runs_its_interpreter() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (interpreter, script) = (directory.path().join("interpreter"), directory.path().join("script"));
+    elf::write(&interpreter)?;
+    fs::write(&script, format!("#!{} -o -p\n", interpreter.display()))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let script = script.to_str().context("path")?;
+    let tracer = Tracer::start(&[])?;
+    let truth = truth::run(&["run", "--", script, "one", "two"])?;
+    let trace = tracer.stop()?;
+    let process = truth.one("program")?;
+    let exec = trace.one("exec", process)?;
+    let interpreter = interpreter.to_str().context("path")?;
+    assert_eq!(exec.text("process.executable")?, interpreter);
+    let expected = [interpreter, "-o -p", script, "one", "two"].map(|arg| arg.as_bytes().to_vec());
+    assert_eq!(exec.args()?, expected);
+    assert_eq!(exec.text("process.name")?, "script");
+    assert_eq!(process.exit_code()?, Some(4));
+    assert_eq!(trace.one("exit", process)?.number("process.exit_code")?, 4);
+    Ok(())
+}
+
+#[test]
+fn an_exec_that_fails_is_none() -> Result<()> {
+    let tracer = Tracer::start(&[])?;
+    let truth = truth::run(&["failed-exec"])?;
+    let trace = tracer.stop()?;
+    let process = truth.one("process")?;
+    let records = trace.of(process)?;
+    assert!(records.iter().all(|record| record.action() != "exec"), "{records:?}");
+    assert_eq!(trace.one("exit", process)?.number("process.exit_code")?, 127);
+    Ok(())
+}
+
+#[test]
+fn privileges_gained_by_an_exec_are_shown() -> Result<()> {
+    for mode in ["setuid-exec", "file-capability-exec"] {
+        let tracer = Tracer::start(&[])?;
+        let truth = truth::run(&[mode])?;
+        let trace = tracer.stop()?;
+        let report = truth.one("report")?;
+        let exec = trace.one("exec", truth.one("process")?)?;
+        assert_eq!(exec.text("process.executable")?, report.text("executable")?);
+        // Nobody had none before, so all that it has was gained.
+        assert_eq!(
+            exec.text("processguard.exec.capabilities_gained.mask")?.trim_start_matches('0'),
+            report.text("capabilities")?.trim_start_matches('0'),
+        );
+        assert_eq!(exec.text("processguard.capabilities.effective")?, report.text("capabilities")?);
+        assert!(exec.flag("processguard.exec.secure"), "{mode}: not marked as secure");
+        let uids: Vec<_> = report.text("uid")?.split('\t').collect();
+        assert_eq!(exec.text("process.real_user.id")?, uids[0]);
+        assert_eq!(exec.text("process.user.id")?, uids[1]);
+    }
+    let tracer = Tracer::start(&[])?;
+    let truth = truth::run(&["run", "--uid", "65534", "--", "/bin/true"])?;
+    let trace = tracer.stop()?;
+    let exec = trace.one("exec", truth.one("program")?)?;
+    assert_eq!(exec.field("processguard.exec.capabilities_gained"), None);
+    assert!(!exec.flag("processguard.exec.secure"));
+    Ok(())
+}

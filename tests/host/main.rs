@@ -1,0 +1,21 @@
+//! Things that really happen on this kernel, and what `processguard trace` says of them.
+//!
+//! One module per hook of the kernel sensor, and one per promise that several hooks keep.
+
+mod attach;
+mod cgroups;
+mod ends;
+mod exec;
+mod exit;
+mod filters;
+mod fork;
+mod listen;
+mod oom;
+mod paths;
+mod pressure;
+mod refusals;
+mod replay;
+mod restarts;
+mod signal;
+mod storm;
+mod usage;

@@ -1,0 +1,4 @@
+//! `processguard trace` beside tools that other people wrote.
+
+mod snoop;
+mod strace;
