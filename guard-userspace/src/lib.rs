@@ -1,3 +1,16 @@
 //! ProcessGuard's userspace: everything around the deciding core that touches the world.
 
+pub mod cli;
+pub mod clock;
+pub mod exit;
+pub mod filter;
+pub mod names;
+pub mod output;
+pub mod redact;
 pub mod sensor;
+pub mod show;
+pub mod stop;
+pub mod summary;
+pub mod timestamp;
+pub mod trace;
+pub mod units;

@@ -1,0 +1,253 @@
+//! `processguard trace`: its options, and what they mean together.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use globset::GlobMatcher;
+use guard_common::limits::RING_BYTES;
+use guard_common::wire::Kind;
+use guard_core::ids::BootId;
+use regex::bytes::Regex;
+
+use super::values;
+use crate::clock::Stamp;
+use crate::exit::{Failure, HELP};
+use crate::filter::{Conditions, Filter};
+use crate::output::{LogFile, Rotation, Sink};
+use crate::redact::{self, Redactor};
+use crate::sensor::{Attach, Options, Watch};
+use crate::show::Renderer;
+use crate::show::compact::CompactWriter;
+use crate::show::json::JsonWriter;
+use crate::show::when::Timestamps;
+use crate::trace::{Show, live, replay};
+use crate::units;
+
+/// Old files kept unless `--keep` says otherwise.
+const KEEP: u32 = 5;
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  processguard trace
+      every fork, exec, exit, signal, OOM kill and listening port of the host, until Ctrl-C
+  processguard trace --events exec,exit --tree 812 --duration 30s
+      what runs below process 812 in the next 30 seconds, and how it ends
+  processguard trace --events exec --comm 'python*' --redact '(?i)(password|token)=\\S+'
+      Python programs as they start, with secrets replaced by [redacted]
+  processguard trace --format json --output /var/log/pg.json --max-size 64MiB --keep 5
+      a complete record that stays below 384 MiB
+  processguard trace --input /var/log/pg.json --events exit --comm nginx
+      the deaths of nginx in that record; needs no privileges
+
+FILES
+  The last JSON record, `event.action` \"summary\", and the table on standard error at the end count
+  what was seen, shown and lost, by kind and cause. A gap in the stream is an event of its own and
+  passes every filter.
+
+";
+
+/// Show every fork, exec, exit and signal on this host, with its cause
+///
+/// Events come from the kernel through eBPF, which needs root or CAP_BPF, CAP_PERFMON and
+/// CAP_SYS_RESOURCE; or from a saved JSON stream (--input), which needs nothing. An event is shown if it
+/// meets all filters. Filters by pid, tree, user and control group run in the kernel: what they drop
+/// costs nearly nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = concat_help(), after_help = HELP)]
+pub(super) struct Arguments {
+    /// How events are written: a line for people, or ECS-shaped JSON
+    #[arg(long, value_name = "FORM", default_value = "compact", help_heading = "Output")]
+    format: Format,
+
+    /// Times of the compact format: local time of day unless given, UTC if given without a value
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = false, default_value = "time",
+        default_missing_value = "utc", help_heading = "Output")]
+    timestamps: Timestamps,
+
+    /// Colours of the compact format; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
+    color: Color,
+
+    /// Append to a file, made readable by its owner only, instead of writing to standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    output: Option<PathBuf>,
+
+    /// Rotate the file before it grows beyond this size: FILE to FILE.1, FILE.1 to FILE.2, ...
+    #[arg(long, value_name = "SIZE", requires = "output", value_parser = values::max_size, help_heading = "Output")]
+    max_size: Option<u64>,
+
+    /// How many rotated files to keep [default: 5]
+    #[arg(long, value_name = "N", requires = "max_size", value_parser = clap::value_parser!(u32).range(1..=9999),
+        help_heading = "Output")]
+    keep: Option<u32>,
+
+    /// Replace what matches within any argument by [redacted]; may be given again. An argument that was
+    /// cut short (beyond 6 KiB of arguments) is then replaced as a whole
+    #[arg(long, value_name = "REGEX", value_parser = redact::pattern, help_heading = "Output")]
+    redact: Vec<Regex>,
+
+    /// No summary on standard error
+    #[arg(long, short, help_heading = "Output")]
+    quiet: bool,
+
+    /// Kinds of events: some of fork,exec,exit,signal,oom,listen [default: all]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = values::event, help_heading = "Filters")]
+    events: Vec<Kind>,
+
+    /// Only this process; may be given again
+    #[arg(long, value_name = "PID", value_parser = values::pid, conflicts_with = "tree", help_heading = "Filters")]
+    pid: Vec<u32>,
+
+    /// Only this process and its descendants, born before or after; may be given again
+    #[arg(long, value_name = "PID", value_parser = values::pid, help_heading = "Filters")]
+    tree: Vec<u32>,
+
+    /// Only command names that match (* ? [a-z])
+    #[arg(long, value_name = "GLOB", value_parser = values::glob, help_heading = "Filters")]
+    comm: Option<GlobMatcher>,
+
+    /// Only executables whose path matches; * matches / too
+    #[arg(long, value_name = "GLOB", value_parser = values::glob, help_heading = "Filters")]
+    exe: Option<GlobMatcher>,
+
+    /// Only processes of this user: real user id or name
+    #[arg(long, value_name = "USER", value_parser = values::uid, help_heading = "Filters")]
+    uid: Option<u32>,
+
+    /// Only processes in or below this control group, such as /sys/fs/cgroup/system.slice
+    #[arg(long, value_name = "PATH", value_parser = values::cgroup, help_heading = "Filters")]
+    cgroup: Option<String>,
+
+    /// Only this container: its id, or the first 12 or more digits of it
+    #[arg(long, value_name = "ID", value_parser = values::container, help_heading = "Filters")]
+    container: Option<String>,
+
+    /// End after this time: 500ms, 30s, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = units::duration, conflicts_with = "input", help_heading = "End")]
+    duration: Option<Duration>,
+
+    /// End after this many events were shown; gaps are not counted
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "End")]
+    count: Option<u64>,
+
+    /// Show a saved JSON stream instead of the kernel's; - is standard input
+    #[arg(long, value_name = "FILE", help_heading = "Source")]
+    input: Option<PathBuf>,
+
+    /// How long records gather in the kernel after the first one woke us [default: 20ms]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, conflicts_with = "input", help_heading = "Source")]
+    interval: Option<Duration>,
+
+    /// Size of the kernel's ring buffer, a power of two [default: 8MiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::ring_size, conflicts_with = "input", help_heading = "Source")]
+    ring_size: Option<u32>,
+
+    /// How fork, exec and exit are attached: auto takes what loses nothing on the running kernel
+    #[arg(long, value_name = "HOW", conflicts_with = "input", help_heading = "Source")]
+    attach: Option<AttachBy>,
+
+    /// Show also the SIGCHLD that the kernel sends at each child's end
+    #[arg(long, conflicts_with = "input", help_heading = "Source")]
+    child_signals: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Compact,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum AttachBy {
+    Auto,
+    Btf,
+    Classic,
+}
+
+fn concat_help() -> String {
+    format!("{EXAMPLES}{HELP}")
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        // The output first: nothing is attached for an output that cannot be written.
+        let sink = self.sink()?;
+        let renderer = self.renderer();
+        let live = self.live();
+        let conditions = Conditions {
+            kinds: self.events,
+            pids: self.pid,
+            trees: self.tree,
+            uid: self.uid,
+            cgroup: self.cgroup,
+            container: self.container,
+            comm: self.comm,
+            exe: self.exe,
+        };
+        let redactor = Redactor::new(self.redact);
+        let show =
+            |conditions| Show::new(Filter::new(conditions), redactor, renderer, sink, self.count, self.quiet);
+        match &self.input {
+            Some(input) => replay::run(input, show(conditions)),
+            None => live::run(&live, show(conditions.without_kernel_part())),
+        }
+    }
+
+    fn sink(&self) -> Result<Sink, Failure> {
+        let Some(path) = &self.output else { return Ok(Sink::Stdout) };
+        let rotation = self.max_size.map(|max_bytes| Rotation { max_bytes, keep: self.keep.unwrap_or(KEEP) });
+        Ok(Sink::File(LogFile::open(path.clone(), rotation)?))
+    }
+
+    fn renderer(&self) -> Renderer {
+        match self.format {
+            Format::Compact => Renderer::Compact(CompactWriter::new(self.timestamps, self.colored())),
+            // The first event brings the boot with it.
+            Format::Json => Renderer::Json(JsonWriter::new(Stamp { boot: BootId(0), utc_offset_ns: 0 })),
+        }
+    }
+
+    fn colored(&self) -> bool {
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+                self.output.is_none() && !refused && !dumb && rustix::termios::isatty(std::io::stdout())
+            }
+        }
+    }
+
+    fn live(&self) -> live::Live {
+        let watch = match (self.pid.as_slice(), self.tree.as_slice()) {
+            ([], []) => Watch::All,
+            (pids, []) => Watch::Pids(pids.to_vec()),
+            (_, trees) => Watch::Trees(trees.to_vec()),
+        };
+        live::Live {
+            sensor: Options {
+                kinds: live::needed(&self.events),
+                watch,
+                uid: self.uid,
+                cgroup: self.cgroup.clone(),
+                child_signals: self.child_signals,
+                ring_bytes: self.ring_size.unwrap_or(RING_BYTES),
+                attach: match self.attach.unwrap_or(AttachBy::Auto) {
+                    AttachBy::Auto => Attach::Auto,
+                    AttachBy::Btf => Attach::Btf,
+                    AttachBy::Classic => Attach::Classic,
+                },
+            },
+            interval: self.interval.unwrap_or(Duration::from_millis(20)),
+            duration: self.duration,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How the program ends: the exit codes, and the errors that lead to them.
+
+use std::error::Error as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::sensor::{self, ErrorKind};
+use crate::{output, trace};
+
+/// Exit codes. Stable: scripts depend on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Done, also when the reader of standard output has gone.
+    Ok = 0,
+    /// Failed while running.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// Privileges are missing.
+    Privileges = 3,
+    /// The kernel lacks a feature.
+    Kernel = 4,
+    /// The output cannot be written.
+    Output = 5,
+    /// The input cannot be read.
+    Input = 6,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// The text of the codes in every `--help`.
+pub const HELP: &str = "\
+EXIT STATUS
+  0  done; also if the reader of standard output has gone (`processguard trace | head`)
+  1  failed while running
+  2  the command line makes no sense: an unknown option, a filter that cannot be read
+  3  privileges are missing (root, or CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE)
+  4  the kernel lacks a feature; `processguard probe` tells which
+  5  the output cannot be written
+  6  the input cannot be read";
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The options contradict what is there.
+    #[error("{0}")]
+    Usage(String),
+    /// The sensor cannot work.
+    #[error(transparent)]
+    Sensor(#[from] sensor::Error),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Output(#[from] output::Error),
+    /// The input cannot be read.
+    #[error(transparent)]
+    Input(#[from] trace::replay::Error),
+    /// The running system withholds something basic.
+    #[error("cannot {action}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Failure {
+    /// The exit code that stands for it.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Usage(_) => Code::Usage,
+            Self::Sensor(error) => sensor_code(error),
+            Self::Output(_) => Code::Output,
+            Self::Input(_) => Code::Input,
+            Self::System { .. } => Code::Failed,
+        }
+    }
+
+    /// What to do about it, where the error does not say so itself.
+    const fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Output(error) => Some(error.remedy()),
+            Self::Input(error) => Some(error.remedy()),
+            Self::Usage(_) | Self::Sensor(_) | Self::System { .. } => None,
+        }
+    }
+
+    /// One line for standard error: the cause, what is behind it, the remedy.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut line = format!("processguard: {self}");
+        let mut source = self.source();
+        while let Some(error) = source {
+            line.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        if let Some(remedy) = self.remedy() {
+            line.push_str("; ");
+            line.push_str(remedy);
+        }
+        line
+    }
+}
+
+/// Which code stands for a failure of the sensor.
+const fn sensor_code(error: &sensor::Error) -> Code {
+    match error.kind() {
+        ErrorKind::Privilege => Code::Privileges,
+        ErrorKind::Kernel => Code::Kernel,
+        ErrorKind::Usage => Code::Usage,
+        ErrorKind::Runtime => Code::Failed,
+    }
+}
+
+/// Says something on standard error; if that is closed, nobody wants to know.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,107 @@
+//! `processguard trace`: events from the kernel or from a saved stream, filtered, redacted, shown.
+
+pub mod live;
+pub mod replay;
+
+use guard_core::event::{Action, Event};
+
+use crate::clock::Stamp;
+use crate::exit::{Failure, say};
+use crate::filter::{self, Filter};
+use crate::output::{self, Sink};
+use crate::redact::Redactor;
+use crate::show::Renderer;
+use crate::summary::Summary;
+
+/// Bytes of lines after which they are written, even in the middle of a batch.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// The way of every event: filter, redact, render, write; and what was counted on it.
+#[derive(Debug)]
+pub struct Show {
+    filter: Filter,
+    redactor: Redactor,
+    renderer: Renderer,
+    sink: Sink,
+    /// Events still wanted; `None`: no end.
+    left: Option<u64>,
+    quiet: bool,
+    summary: Summary,
+    lines: Vec<u8>,
+}
+
+/// Whether more events are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Yes.
+    More,
+    /// `--count` is reached.
+    Enough,
+}
+
+impl Show {
+    /// Puts the parts together. Nothing is written yet.
+    #[must_use]
+    pub fn new(
+        filter: Filter,
+        redactor: Redactor,
+        renderer: Renderer,
+        sink: Sink,
+        count: Option<u64>,
+        quiet: bool,
+    ) -> Self {
+        let lines = Vec::with_capacity(BATCH_BYTES);
+        Self { filter, redactor, renderer, sink, left: count, quiet, summary: Summary::default(), lines }
+    }
+
+    /// Shows an event if it passes.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn event(&mut self, stamp: &Stamp, event: &Event) -> Result<Wanted, output::Error> {
+        if self.left == Some(0) {
+            return Ok(Wanted::Enough);
+        }
+        if !self.filter.passes(event) {
+            return Ok(Wanted::More);
+        }
+        let clean = self.redactor.event(event);
+        self.renderer.event(&mut self.lines, stamp, clean.as_ref().unwrap_or(event));
+        if !matches!(event.action, Action::Gap(_)) {
+            self.summary.kind(filter::kind(&event.action)).shown += 1;
+            self.left = self.left.map(|left| left - 1);
+        }
+        if self.lines.len() >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(if self.left == Some(0) { Wanted::Enough } else { Wanted::More })
+    }
+
+    /// Writes what was rendered since the last time, with one call.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn flush(&mut self) -> Result<(), output::Error> {
+        let written = self.sink.write(&self.lines);
+        self.lines.clear();
+        written
+    }
+
+    /// Writes the summary: as the last record if the format has one, and to standard error.
+    fn finish(mut self, stamp: &Stamp, time_ns: u64) -> Result<(), output::Error> {
+        self.renderer.summary(&mut self.lines, stamp, time_ns, &self.summary);
+        self.flush()?;
+        if !self.quiet {
+            say(self.summary.to_string().trim_end());
+        }
+        Ok(())
+    }
+}
+
+/// A closed pipe is how `head` says that it has seen enough: the end, and no failure.
+fn quiet_if_closed(ended: Result<(), Failure>) -> Result<(), Failure> {
+    match ended {
+        Err(Failure::Output(output::Error::Closed)) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,218 @@
+//! A saved stream shown again.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use guard_core::event::Action;
+use guard_core::ids::BootId;
+
+use super::{Show, Wanted, quiet_if_closed};
+use crate::clock::Stamp;
+use crate::exit::Failure;
+use crate::filter;
+use crate::show::escape;
+use crate::show::json::{self, Line};
+use crate::stop::{Stop, requested};
+
+/// Longest line that is read. The longest that is written has a few hundred kibibytes: arguments
+/// (limits::ARGS_BYTES) and paths of which every byte is escaped.
+const LINE_BYTES: u64 = 1024 * 1024;
+
+/// Why a saved stream cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened.
+    #[error("cannot open input {name}")]
+    Open {
+        /// The file.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reading stopped.
+    #[error("cannot read input {name}")]
+    Read {
+        /// The file.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line is no event.
+    #[error("{name}:{line}:{}{source}", column(.source))]
+    Line {
+        /// The file.
+        name: String,
+        /// Number of the line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        source: json::Error,
+    },
+    /// The last line has no end.
+    #[error("{name}:{line}: the last line is cut short: its writer was interrupted")]
+    CutShort {
+        /// The file.
+        name: String,
+        /// Number of the line, from 1.
+        line: u64,
+    },
+    /// A line is absurdly long.
+    #[error("{name}:{line}: longer than {LINE_BYTES} bytes")]
+    TooLong {
+        /// The file.
+        name: String,
+        /// Number of the line, from 1.
+        line: u64,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Open { .. } | Self::Read { .. } => {
+                "name a file that was saved by `trace --format json`, or - for standard input"
+            }
+            Self::CutShort { .. } => "all lines before it were shown",
+            Self::Line { .. } | Self::TooLong { .. } => {
+                "the input must be what `trace --format json` writes, one object a line"
+            }
+        }
+    }
+}
+
+fn column(error: &json::Error) -> String {
+    error.column().map_or_else(|| " ".to_owned(), |column| format!("{column}: "))
+}
+
+/// Shows the file's events; `-` is standard input.
+///
+/// # Errors
+/// If the input cannot be read or the output cannot be written.
+pub fn run(input: &Path, show: Show) -> Result<(), Failure> {
+    let _stop = Stop::install().map_err(|source| Failure::System { action: "handle signals", source })?;
+    let (name, reader): (String, Box<dyn Read>) = if input == Path::new("-") {
+        ("standard input".to_owned(), Box::new(io::stdin()))
+    } else {
+        let name = escape::display(input.as_os_str().as_encoded_bytes());
+        match open(input) {
+            Ok(file) => (name, Box::new(file)),
+            Err(source) => return Err(Error::Open { name, source }.into()),
+        }
+    };
+    quiet_if_closed(Replay::new(name, show).run(BufReader::with_capacity(256 * 1024, reader)))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(PathBuf::from(path))?;
+    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+}
+
+struct Replay {
+    name: String,
+    show: Show,
+    line: u64,
+    stamp: Stamp,
+    time_ns: u64,
+    /// Whether the stream's own summary told what was lost; then its gaps must not count again.
+    told: bool,
+}
+
+impl Replay {
+    const fn new(name: String, show: Show) -> Self {
+        let stamp = Stamp { boot: BootId(0), utc_offset_ns: 0 };
+        Self { name, show, line: 0, stamp, time_ns: 0, told: false }
+    }
+
+    fn run(mut self, mut reader: BufReader<impl Read>) -> Result<(), Failure> {
+        let mut text = Vec::new();
+        loop {
+            // The input may be a pipe: what is known is shown before waiting for more.
+            if !reader.buffer().contains(&b'\n') {
+                self.show.flush()?;
+            }
+            text.clear();
+            if !self.next_line(&mut reader, &mut text)? || self.line(&text)? == Wanted::Enough {
+                break;
+            }
+        }
+        self.show.finish(&self.stamp, self.time_ns)?;
+        Ok(())
+    }
+
+    /// Reads a line; false at the end, or when asked to stop.
+    fn next_line(&mut self, reader: &mut BufReader<impl Read>, text: &mut Vec<u8>) -> Result<bool, Error> {
+        loop {
+            let piece = match reader.fill_buf() {
+                Ok(piece) => piece,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    if requested() {
+                        return Ok(false);
+                    }
+                    continue;
+                }
+                Err(source) => return Err(Error::Read { name: self.name.clone(), source }),
+            };
+            if requested() || piece.is_empty() {
+                self.line += u64::from(!text.is_empty());
+                return Ok(!text.is_empty() && !requested());
+            }
+            let end = piece.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
+            let taken = end.unwrap_or(piece.len());
+            text.extend_from_slice(piece.get(..taken).unwrap_or_default());
+            reader.consume(taken);
+            if text.len() as u64 > LINE_BYTES {
+                return Err(Error::TooLong { name: self.name.clone(), line: self.line + 1 });
+            }
+            if end.is_some() {
+                self.line += 1;
+                return Ok(true);
+            }
+        }
+    }
+
+    fn line(&mut self, text: &[u8]) -> Result<Wanted, Failure> {
+        if text.trim_ascii().is_empty() {
+            return Ok(Wanted::More);
+        }
+        let line = json::read(text).map_err(|source| {
+            let (name, line) = (self.name.clone(), self.line);
+            if text.ends_with(b"\n") {
+                Error::Line { name, line, source }
+            } else {
+                Error::CutShort { name, line }
+            }
+        });
+        // What came before a bad line is shown before the complaint about it.
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => {
+                self.show.flush()?;
+                return Err(error.into());
+            }
+        };
+        match line {
+            Line::Event(stamp, event) => {
+                (self.stamp, self.time_ns) = (stamp, event.time_ns);
+                match &event.action {
+                    Action::Gap(gap) => {
+                        if !self.told {
+                            self.show.summary.add_gap(gap);
+                        }
+                    }
+                    action => self.show.summary.kind(filter::kind(action)).seen += 1,
+                }
+                Ok(self.show.event(&stamp, &event)?)
+            }
+            Line::Summary(told) => {
+                if !self.told {
+                    self.told = true;
+                    self.show.summary.forget_losses();
+                }
+                self.show.summary.add_losses(&told);
+                Ok(Wanted::More)
+            }
+        }
+    }
+}
