@@ -1,10 +1,196 @@
-//! `cargo xtask bench`.
+//! `cargo xtask bench`: what watching costs, ours beside its peers, interleaved in one run.
+//!
+//! A round takes every contender once, in random order: a machine that slows down for a minute then slows
+//! all of them. Each is stormed three times: before it is attached, for the pace without it; then plainly, for
+//! the slow-down and the reader's processor time; then while the kernel measures its programs, which by itself
+//! makes them slower.
 
-use anyhow::{Result, bail};
+mod contender;
+mod envelope;
+mod kernel;
+mod machine;
+mod process;
+mod report;
+mod stats;
+mod storm;
+mod truth;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    build::{self, Profile},
+    setup::{self, Scope},
+    sh,
+};
+use contender::{Contender, Running};
+use kernel::{Programs, Stats};
+use stats::Random;
+use storm::Storm;
+
+/// What a tracer may still have to do when a storm ends.
+const SETTLE: Duration = Duration::from_millis(300);
 
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// How often each contender is measured
+    #[arg(long, default_value_t = 11)]
+    rounds: usize,
+    /// Spawns per storm
+    #[arg(long, default_value_t = 20_000)]
+    count: u64,
+    /// Only contenders whose id contains this, beside nothing: processguard, execsnoop+exitsnoop, bpftrace, forkstat
+    #[arg(long)]
+    only: Option<String>,
+    /// For the order and the intervals
+    #[arg(long, default_value_t = 24_301)]
+    seed: u64,
+}
 
-pub(crate) fn verb(_args: &Args) -> Result<()> {
-    bail!("not yet")
+/// One contender in one round.
+struct Sample {
+    /// The storm just before it was attached.
+    bare_seconds: f64,
+    storm_seconds: f64,
+    spawned: u64,
+    /// Processor time of its processes during the plain storm.
+    cpu: Duration,
+    peak_rss: u64,
+    /// Time in each of its programs during the measured storm, and how many spawns that had.
+    kernel: Vec<kernel::Program>,
+    kernel_spawned: u64,
+}
+
+/// All samples of a contender, in the order of the rounds.
+type Samples = BTreeMap<&'static str, Vec<Sample>>;
+
+pub(crate) fn verb(args: &Args) -> Result<()> {
+    if !sh::is_root() {
+        bail!(
+            "the bench loads kernel programs: run it as root, for example sudo --preserve-env=PATH cargo xtask bench"
+        );
+    }
+    setup::ensure(Scope::Test)?;
+    let chosen: Vec<&Contender> = contender::ALL.iter().filter(|one| wanted(one, args)).collect();
+    let ours = chosen.iter().any(|one| one.is_ours());
+    let bench = Bench {
+        // Peers can be measured while ours does not build.
+        processguard: if ours { build::processguard(Profile::Release)? } else { PathBuf::new() },
+        storm: Storm {
+            workload: build::binary(Profile::Release, "guard-tests", "guard-workload")?,
+            count: args.count,
+            parallel: 2,
+        },
+        scratch: sh::target_dir().join("bench"),
+    };
+    fs::create_dir_all(&bench.scratch).with_context(|| bench.scratch.display().to_string())?;
+
+    let mut random = Random::new(args.seed);
+    let samples = bench.rounds(&chosen, args.rounds.max(1), &mut random)?;
+    let account = if ours { Some(bench.count()?) } else { None };
+
+    let rows = report::rows(&chosen, &samples, &mut random);
+    let verdicts = envelope::check(&rows, account.as_ref());
+    let report =
+        report::Report { args, machine: &machine::describe(), rows: &rows, account, verdicts: &verdicts };
+    print!("{}", report.markdown());
+    let file = report.save(&bench.scratch)?;
+    eprintln!("saved {}", file.display());
+
+    let failed = verdicts.iter().filter(|one| one.gates && !one.holds).count();
+    if failed > 0 {
+        bail!("{failed} of the counts and ratios do not hold");
+    }
+    Ok(())
+}
+
+fn wanted(contender: &Contender, args: &Args) -> bool {
+    let asked = args.only.as_ref().is_none_or(|only| contender.id.contains(only.as_str()));
+    asked || contender.id == contender::NOTHING
+}
+
+struct Bench {
+    processguard: PathBuf,
+    storm: Storm,
+    scratch: PathBuf,
+}
+
+impl Bench {
+    fn rounds(&self, chosen: &[&Contender], rounds: usize, random: &mut Random) -> Result<Samples> {
+        let mut samples = Samples::new();
+        // The first storm after a pause is slower: caches are cold and the frequency is low.
+        self.storm.run()?;
+        for round in 1..=rounds {
+            let began = Instant::now();
+            let mut order = chosen.to_vec();
+            random.shuffle(&mut order);
+            for contender in order {
+                let sample = self.sample(contender).with_context(|| contender.title)?;
+                samples.entry(contender.id).or_default().push(sample);
+            }
+            eprintln!("round {round} of {rounds} ({})", sh::took(began.elapsed()));
+        }
+        Ok(samples)
+    }
+
+    fn sample(&self, contender: &Contender) -> Result<Sample> {
+        let bare = self.storm.run()?;
+        let mut running = contender.start(&self.processguard, &self.scratch)?;
+        let cpu_before = running.cpu()?;
+        let storm = self.storm.run()?;
+        thread::sleep(SETTLE);
+        let cpu = running.cpu()?.saturating_sub(cpu_before);
+
+        let (kernel, kernel_spawned) = self.in_kernel(&running)?;
+        running.check()?;
+        let peak_rss = running.peak_rss()?;
+        running.stop()?;
+        Ok(Sample {
+            bare_seconds: bare.seconds,
+            storm_seconds: storm.seconds,
+            spawned: storm.spawned,
+            cpu,
+            peak_rss,
+            kernel,
+            kernel_spawned,
+        })
+    }
+
+    /// A second storm under the kernel's own measurement.
+    fn in_kernel(&self, running: &Running) -> Result<(Vec<kernel::Program>, u64)> {
+        let before = running.programs()?;
+        if before.is_empty() {
+            return Ok((Vec::new(), 0));
+        }
+        let stats = Stats::enable()?;
+        let storm = self.storm.run()?;
+        let after = running.programs()?;
+        drop(stats);
+        Ok((difference(&before, &after), storm.spawned))
+    }
+
+    fn count(&self) -> Result<truth::Account> {
+        // Twice as many threads as cores: somebody is always ready to spawn.
+        let storm = Storm { workload: self.storm.workload.clone(), count: self.storm.count, parallel: 4 };
+        truth::account(&self.processguard, &storm, Path::new(&self.scratch)).context("counting")
+    }
+}
+
+fn difference(before: &Programs, after: &Programs) -> Vec<kernel::Program> {
+    let ran = after.iter().filter_map(|(id, after)| {
+        let before = before.get(id)?;
+        Some(kernel::Program {
+            name: after.name.clone(),
+            run_ns: after.run_ns.saturating_sub(before.run_ns),
+            runs: after.runs.saturating_sub(before.runs),
+        })
+    });
+    ran.collect()
 }
