@@ -178,20 +178,27 @@ impl Core {
     fn oom(&mut self, record: &wire::Oom) -> Header {
         let victim = &record.victim;
         let memory_cgroup = self.cgroups.below_root(record.memory_hierarchy, record.memory_cgroup_id);
-        let process = if victim.key.tgid != 0 {
+        let process = if victim.key.tgid == 0 {
+            self.victim(record.pid, record.header.time_ns)
+        } else {
             let cgroup = self.cgroups.get(victim.cgroup_hierarchy, victim.cgroup_id);
             self.processes.see(victim, cgroup)
-        } else if let Some(current) = self.processes.current(record.pid) {
-            Arc::clone(current)
-        } else {
-            let id = ProcId { pid: record.pid, start_ns: 0 };
-            Arc::new(Process { id, ..Process::default() })
         };
         if let Some(evidence) = self.processes.evidence(process.id) {
             evidence.add_oom(memory_cgroup.clone());
         }
         self.held.oom(process.id, memory_cgroup.as_ref(), &mut sink(&mut self.effects));
         self.emit(record.header, Action::Oom { process, oom: Oom { memory_cgroup } })
+    }
+
+    /// The process that the out-of-memory killer means by a pid: rather one that was just killed
+    /// than one that has the pid since.
+    fn victim(&self, pid: u32, time_ns: u64) -> Arc<Process> {
+        let known = self.held.process(pid).or_else(|| self.processes.at(pid, time_ns));
+        known.cloned().unwrap_or_else(|| {
+            let id = ProcId { pid, start_ns: 0 };
+            Arc::new(Process { id, ..Process::default() })
+        })
     }
 
     fn listen(&mut self, record: &wire::Listen) -> Header {

@@ -249,7 +249,6 @@ pub enum ExitStatus {
 impl ExitStatus {
     /// From the kernel's wait status.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "masked to 8 bits")]
     pub const fn from_wait(status: u32) -> Self {
         match (status & 0x7f) as u8 {
             0 => Self::Code((status >> 8 & 0xff) as u8),

@@ -17,6 +17,7 @@ mod aged;
 mod core;
 mod limits;
 #[cfg(test)]
+#[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../tests/testkit/mod.rs"]
 mod testkit;
 

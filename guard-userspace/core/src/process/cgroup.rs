@@ -101,7 +101,7 @@ mod tests {
         cgroups.change(&record.decoded());
         cgroups.change(&testkit::cgroup(77, wire::CGROUP_RENAMED, "/b").decoded());
         assert_eq!(cgroups.get(0, 77).path.as_deref(), Some("/b"));
-        cgroups.change(&testkit::cgroup(77, wire::CGROUP_REMOVED, "").decoded());
+        cgroups.change(&testkit::cgroup(77, CGROUP_REMOVED, "").decoded());
         assert_eq!(cgroups.get(0, 77).path.as_deref(), Some("/b"));
         cgroups.learn(0, 78, "/c");
         cgroups.learn(0, 79, "/d");

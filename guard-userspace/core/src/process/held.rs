@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Action, Cause, Cgroup, Event};
+use crate::event::{Action, Cause, Cgroup, Event, Process};
 use crate::ids::ProcId;
 use crate::limits::{HELD_EXITS, HELD_FOLLOWERS};
 
@@ -81,6 +81,14 @@ impl Held {
         if !self.exits.is_empty() {
             self.settle(id, Some(Cause::Oom(memory_cgroup.cloned())), out);
         }
+    }
+
+    /// The newest process with this pid whose exit is held. Looks at all that are: for rare
+    /// records only.
+    pub(crate) fn process(&self, pid: u32) -> Option<&Arc<Process>> {
+        let held = self.exits.iter().filter(|(id, _)| id.pid == pid);
+        let (_, newest) = held.max_by_key(|(id, _)| id.start_ns)?;
+        newest.exit.action.process()
     }
 
     /// Releases all that wait until `time_ns` at most.

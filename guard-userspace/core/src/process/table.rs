@@ -41,6 +41,8 @@ pub(super) struct Entry {
     /// Who was its parent when it was first seen: unlike the parent, it never changes.
     pub(super) origin: ProcId,
     birth: Birth,
+    /// Its exit record came. It can be gone before that: when a newer process has its pid.
+    ended: bool,
     /// What may explain its death; dropped then.
     evidence: Option<Box<Evidence>>,
 }
@@ -85,6 +87,15 @@ impl Table {
         self.get(*self.current.get(&pid)?)
     }
 
+    /// The process that had a pid at a time. Looks at every process if it is not the current one.
+    pub(crate) fn at(&self, pid: u32, time_ns: u64) -> Option<&Arc<Process>> {
+        let begun = |process: &&Arc<Process>| process.id.start_ns <= time_ns;
+        self.current(pid).filter(begun).or_else(|| {
+            let processes = self.entries.iter().map(|(_, entry, _)| &entry.process);
+            processes.filter(|process| process.id.pid == pid).filter(begun).max_by_key(|process| process.id)
+        })
+    }
+
     /// Whether a process is known and not known to have ended.
     #[must_use]
     pub fn is_alive(&self, id: ProcId) -> bool {
@@ -116,9 +127,9 @@ impl Table {
         } else if let Some(mut entry) = self.take_provisional(id) {
             process.program = process.program.or_else(|| entry.process.program.clone());
             update(&mut entry.process, process);
-            self.insert(id, entry);
+            self.insert(id, id.start_ns, entry);
         } else {
-            self.insert(id, Entry::new(Arc::new(process), Birth::Unseen));
+            self.insert(id, id.start_ns, Entry::new(Arc::new(process), Birth::Unseen));
         }
     }
 
@@ -148,7 +159,8 @@ impl Table {
             return Arc::new(child(entry.process.program.clone().or(inherited)));
         }
         let process = Arc::new(child(inherited));
-        self.insert(id, Entry::new(Arc::clone(&process), Birth::Forked));
+        let start_ns = if id.start_ns == 0 { record.header.time_ns } else { id.start_ns };
+        self.insert(id, start_ns, Entry::new(Arc::clone(&process), Birth::Forked));
         process
     }
 
@@ -179,7 +191,10 @@ impl Table {
     /// Takes in the end of a process and gives what may explain it.
     pub(crate) fn exit(&mut self, task: &Task, cgroup: Arc<Cgroup>) -> (Arc<Process>, Option<Box<Evidence>>) {
         let id = self.resolve(task.key);
-        let ended = self.observe(id, task, cgroup, None, |entry| entry.evidence.take());
+        let ended = self.observe(id, task, cgroup, None, |entry| {
+            entry.ended = true;
+            entry.evidence.take()
+        });
         self.entries.set_alive(id, false);
         ended
     }
@@ -190,12 +205,10 @@ impl Table {
         self.observe(id, task, cgroup, None, |_| ()).0
     }
 
-    /// Where to remember what may explain a living process's death.
+    /// Where to remember what may explain the death of a process that did not end yet.
     pub(crate) fn evidence(&mut self, id: ProcId) -> Option<&mut Evidence> {
-        if !self.entries.is_alive(id) {
-            return None;
-        }
-        self.entries.get_mut(id).map(|entry| &mut **entry.evidence.get_or_insert_default())
+        let entry = self.entries.get_mut(id).filter(|entry| !entry.ended)?;
+        Some(entry.evidence.get_or_insert_default())
     }
 
     /// Brings a process up to date with a record, or inserts it, and lets `with` look at its
@@ -229,18 +242,19 @@ impl Table {
             Entry::new(Arc::new(fresh(None)), Birth::Unseen)
         };
         let seen = (Arc::clone(&entry.process), with(&mut entry));
-        self.insert(id, entry);
+        self.insert(id, id.start_ns, entry);
         seen
     }
 
     /// Inserts a process that is not known and makes it its pid's current one, unless a newer one
-    /// is: then this is a late word about one that has ended.
-    fn insert(&mut self, id: ProcId, entry: Entry) {
+    /// is: then this is a late word about one that has ended. `start_ns` is the identity's, or
+    /// about that if the identity has none.
+    fn insert(&mut self, id: ProcId, start_ns: u64, entry: Entry) {
         if !id.is_some() {
             return;
         }
         let newest = self.current.get(&id.pid).copied();
-        let late = id.start_ns != 0 && newest.is_some_and(|newest| newest.start_ns > id.start_ns);
+        let late = newest.is_some_and(|newest| newest.start_ns > start_ns);
         if !late {
             if let Some(older) = newest {
                 self.entries.set_alive(older, false);
@@ -286,7 +300,7 @@ impl Table {
 
 impl Entry {
     fn new(process: Arc<Process>, birth: Birth) -> Self {
-        Self { origin: process.parent, process, birth, evidence: None }
+        Self { origin: process.parent, process, birth, ended: false, evidence: None }
     }
 }
 
