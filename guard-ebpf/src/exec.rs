@@ -15,7 +15,7 @@ use guard_common::wire::{
 use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
 use crate::filter;
-use crate::path;
+use crate::path::{self, Sink, Start};
 use crate::read::{Kernel, Typed, Untyped};
 use crate::task;
 
@@ -113,24 +113,21 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
     let mm = task.follow(offset!(task_mm));
     let file = mm.follow(offset!(mm_exe_file));
     let fs = task.follow(offset!(task_fs));
-    let exe = (file.read(offset!(file_dentry)), file.read(offset!(file_mnt)));
-    let cwd = (fs.read(offset!(fs_pwd_dentry)), fs.read(offset!(fs_pwd_mnt)));
+    let exe = Start { dentry: file.follow(offset!(file_dentry)), mount: file.follow(offset!(file_mnt)) };
+    let cwd = Start { dentry: fs.follow(offset!(fs_pwd_dentry)), mount: fs.follow(offset!(fs_pwd_mnt)) };
     // SAFETY: places within the reserved record.
-    let (exec, data, end, flags) = unsafe {
+    let (exec, data, sink) = unsafe {
         let exec = &raw mut (*room).exec;
-        (exec, (&raw mut (*room).data).cast::<u8>(), &raw mut (*exec).cwd_bytes, &raw mut (*exec).flags)
+        let data = (&raw mut (*room).data).cast::<u8>();
+        (exec, data, Sink::<BYTES>::new(data, &raw mut (*exec).cwd_bytes, &raw mut (*exec).flags))
     };
-    // SAFETY: `data` has `BYTES` bytes; `end` begins at 0.
-    let (exe_bytes, args_start, mut gathered) = unsafe {
-        end.write_volatile(0);
-        flags.write_volatile(call.flags);
-        path::walk::<BYTES>(data, end, flags, exe, (EXEC_EXE_TRUNCATED, EXEC_EXE_DELETED));
-        let exe_bytes = end.read_volatile();
-        path::walk::<BYTES>(data, end, flags, cwd, (EXEC_CWD_TRUNCATED, EXEC_CWD_DELETED));
-        (exe_bytes, end.read_volatile() as usize, flags.read_volatile())
-    };
+    path::walk(sink, exe, (EXEC_EXE_TRUNCATED, EXEC_EXE_DELETED));
+    let exe_bytes = sink.end();
+    path::walk(sink, cwd, (EXEC_CWD_TRUNCATED, EXEC_CWD_DELETED));
+    let args_start = sink.end() as usize;
+    let mut flags = sink.flags() | call.flags;
     let fits = args_start <= BYTES - ARGS;
-    if !last && (gathered & (EXEC_EXE_TRUNCATED | EXEC_CWD_TRUNCATED) != 0 || !fits) {
+    if !last && (flags & (EXEC_EXE_TRUNCATED | EXEC_CWD_TRUNCATED) != 0 || !fits) {
         entry.discard(u64::from(aya_ebpf::bindings::BPF_RB_NO_WAKEUP));
         return false;
     }
@@ -152,7 +149,7 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
     };
     if !args_read {
         args_bytes = 0;
-        gathered |= EXEC_ARGS_UNREADABLE;
+        flags |= EXEC_ARGS_UNREADABLE;
     }
     let inode = file.follow(offset!(file_inode));
     // SAFETY: places within the reserved record.
@@ -165,7 +162,7 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
         (&raw mut (*exec).args_bytes).write(args_bytes);
         (&raw mut (*exec).exe_bytes).write(exe_bytes);
         (&raw mut (*exec).cwd_bytes).write(args_start as u32 - exe_bytes);
-        (&raw mut (*exec).flags).write(gathered);
+        (&raw mut (*exec).flags).write(flags);
     }
     attempt.submit(entry);
     true

@@ -16,6 +16,7 @@ mod exit;
 mod filter;
 mod fork;
 mod listen;
+mod lsm;
 mod maps;
 mod oom;
 mod path;
@@ -27,8 +28,8 @@ mod task;
 
 use core::ffi::c_void;
 
-use aya_ebpf::macros::{btf_tracepoint, tracepoint};
-use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use aya_ebpf::macros::{btf_tracepoint, lsm, tracepoint};
+use aya_ebpf::programs::{BtfTracePointContext, LsmContext, TracePointContext};
 
 /// A new thread group.
 #[btf_tracepoint]
@@ -118,6 +119,13 @@ fn cgroup_renamed(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint]
 fn preempt_probe(_ctx: BtfTracePointContext) -> i32 {
     preempt::spin();
+    0
+}
+
+/// Shows that LSM programs fire.
+#[lsm(hook = "file_open")]
+fn lsm_probe(_ctx: LsmContext) -> i32 {
+    lsm::note();
     0
 }
 

@@ -20,9 +20,9 @@ use super::{Attach, Error, Options, Watch, cgroups, preempt};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GUARD_EBPF_OBJECT"));
 
 /// A hook: a program, its tracepoint, and the kind of record that it makes.
-struct Hook {
-    program: &'static str,
-    tracepoint: &'static str,
+pub(crate) struct Hook {
+    pub(crate) program: &'static str,
+    pub(crate) tracepoint: &'static str,
     kind: Kind,
 }
 
@@ -32,7 +32,7 @@ const fn hook(program: &'static str, tracepoint: &'static str, kind: Kind) -> Ho
 
 /// Hooks in the order of attachment. Exit comes before fork: a process that is born in between and
 /// dies is then either not seen at all or seen to die, and never lives on in the table.
-const HOOKS: [Hook; 9] = [
+pub(crate) const HOOKS: [Hook; 9] = [
     hook("cgroup_made", "cgroup_mkdir", Kind::CGROUP),
     hook("cgroup_removed", "cgroup_rmdir", Kind::CGROUP),
     hook("cgroup_renamed", "cgroup_rename", Kind::CGROUP),
@@ -55,17 +55,14 @@ impl Hook {
         }
     }
 
-    /// Whether the options call for it. The watch set is kept by fork and exit, a death's cause
-    /// needs signals and victims, and every process names its control group.
+    /// Whether the options call for it. The watch set is kept by fork and exit.
     fn is_needed(&self, options: &Options) -> bool {
-        let wants = |kind| options.kinds.contains(&kind);
-        match self.kind {
-            Kind::CGROUP => true,
-            Kind::FORK => wants(Kind::FORK) || matches!(options.watch, Watch::Trees(_)),
-            Kind::EXIT => wants(Kind::EXIT) || options.watch != Watch::All,
-            Kind::SIGNAL | Kind::OOM => wants(self.kind) || wants(Kind::EXIT),
-            kind => wants(kind),
-        }
+        options.kinds.contains(&self.kind)
+            || match self.kind {
+                Kind::FORK => matches!(options.watch, Watch::Trees(_)),
+                Kind::EXIT => options.watch != Watch::All,
+                _ => false,
+            }
     }
 }
 
@@ -235,18 +232,11 @@ fn config(
     hierarchies: &[cgroups::Hierarchy],
 ) -> Result<Config, Error> {
     let mut config = Config {
-        kinds: 1 << Kind::CGROUP.0,
+        kinds: options.kinds.iter().fold(0, |kinds, kind| kinds | 1 << kind.0),
         kernel: kernel.hooks,
         probe_tid: rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(),
         ..Config::default()
     };
-    for kind in Kind::ALL {
-        // The cause of a death is told by signals and victims, shown or not.
-        let for_cause = matches!(kind, Kind::SIGNAL | Kind::OOM) && options.kinds.contains(&Kind::EXIT);
-        if options.kinds.contains(&kind) || for_cause {
-            config.kinds |= 1 << kind.0;
-        }
-    }
     if !options.child_signals {
         config.filter |= FILTER_CHILD_SIGNALS;
     }

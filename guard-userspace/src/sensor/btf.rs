@@ -57,7 +57,6 @@ pub(crate) struct Btf {
     structures: HashMap<Box<str>, u32>,
     enums: HashMap<Box<str>, u32>,
     tracepoints: HashMap<Box<str>, u32>,
-    functions: HashMap<Box<str>, u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -110,7 +109,6 @@ impl Btf {
             structures: HashMap::new(),
             enums: HashMap::new(),
             tracepoints: HashMap::new(),
-            functions: HashMap::new(),
         };
         btf.index()?;
         Ok(btf)
@@ -127,7 +125,6 @@ impl Btf {
             match found.kind {
                 KIND_STRUCT => _ = self.structures.entry(name.into()).or_insert(id),
                 KIND_ENUM | KIND_ENUM64 => _ = self.enums.entry(name.into()).or_insert(id),
-                KIND_FUNC => _ = self.functions.entry(name.into()).or_insert(id),
                 KIND_TYPEDEF => {
                     if let Some(name) = name.strip_prefix("btf_trace_") {
                         self.tracepoints.entry(name.into()).or_insert(id);
@@ -166,11 +163,6 @@ impl Btf {
             .map(|index| found.tail + index * stride)
             .find(|&at| self.word(at).is_some_and(|name_at| self.name(name_at) == name))
             .and_then(|at| self.word(at + 4))
-    }
-
-    /// Whether the kernel has a function of this name.
-    pub(crate) fn has_function(&self, name: &str) -> bool {
-        self.functions.contains_key(name)
     }
 
     /// The parameters of a tracepoint, without the hidden first one: for each, the name of the

@@ -37,7 +37,8 @@ const RECURSION_INTERVAL: Duration = Duration::from_millis(500);
 /// What to observe and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Kinds of records wanted. Programs that serve none of them are not loaded.
+    /// Kinds of records wanted: also those that only the core needs, to explain others. Programs
+    /// that serve none of them are not loaded.
     pub kinds: Vec<Kind>,
     /// Which processes.
     pub watch: Watch,

@@ -1,20 +1,65 @@
-//! What this kernel and these privileges allow.
+//! What this kernel and these privileges allow: each answer comes from a try, not from a version.
 
+use std::fs::File;
+use std::path::Path;
+
+use aya::maps::Array;
+use aya::programs::{Lsm, ProgramError};
+use aya::{Btf, Ebpf};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::Error;
+use super::attach::{self, HOOKS, Kernel};
+use super::classic::Tracefs;
+use super::error::ErrorKind;
+use super::{Error, Options, btf, cgroups, layout, losses, preempt};
 
-/// Capabilities that the sensor needs, and what for.
+/// Capabilities that the sensor needs.
 const NEEDED: [(CapabilitySet, &str); 2] =
     [(CapabilitySet::BPF, "CAP_BPF"), (CapabilitySet::PERFMON, "CAP_PERFMON")];
 
-/// The capabilities that are missing. CAP_SYS_ADMIN includes both, as the kernel has it.
-pub(crate) fn missing_capabilities() -> Vec<&'static str> {
-    let Ok(own) = capabilities(None) else { return NEEDED.iter().map(|(_, name)| *name).collect() };
-    if own.effective.contains(CapabilitySet::SYS_ADMIN) {
-        return Vec::new();
-    }
-    NEEDED.iter().filter(|(one, _)| !own.effective.contains(*one)).map(|(_, name)| *name).collect()
+/// An answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It works here.
+    Yes,
+    /// It does not work here.
+    No,
+    /// It could not be tried, because something before it does not work.
+    Unknown,
+}
+
+/// One thing that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What: stable, for scripts.
+    pub name: &'static str,
+    /// Whether it works.
+    pub state: State,
+    /// What was seen.
+    pub detail: String,
+    /// What follows from it.
+    pub consequence: &'static str,
+    /// Whether the trace needs it.
+    pub required: bool,
+}
+
+/// All that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// In the order of the tries.
+    pub list: Vec<Finding>,
+    /// Kind of remedy for the first required thing that does not work; `None` if the trace can run.
+    pub blocked: Option<ErrorKind>,
+}
+
+/// Tries everything. Nothing stays behind.
+#[must_use]
+pub fn run(options: &Options) -> Findings {
+    let mut probe = Probe { list: Vec::new(), blocked: None };
+    probe.capabilities();
+    probe.files();
+    probe.programs(options);
+    Findings { list: probe.list, blocked: probe.blocked }
 }
 
 /// # Errors
@@ -28,4 +73,185 @@ pub(crate) fn require_privileges() -> Result<(), Error> {
 pub(crate) fn lift_memory_limit() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
+/// The capabilities that are missing. CAP_SYS_ADMIN includes both, as the kernel has it.
+fn missing_capabilities() -> Vec<&'static str> {
+    let Ok(own) = capabilities(None) else { return NEEDED.iter().map(|(_, name)| *name).collect() };
+    if own.effective.contains(CapabilitySet::SYS_ADMIN) {
+        return Vec::new();
+    }
+    NEEDED.iter().filter(|(one, _)| !own.effective.contains(*one)).map(|(_, name)| *name).collect()
+}
+
+struct Probe {
+    list: Vec<Finding>,
+    blocked: Option<ErrorKind>,
+}
+
+impl Probe {
+    /// Notes an answer that the trace does not depend on.
+    fn optional(&mut self, name: &'static str, answer: Result<String, String>, consequence: &'static str) {
+        let (state, detail) = match answer {
+            Ok(detail) => (State::Yes, detail),
+            Err(detail) => (State::No, detail),
+        };
+        self.list.push(Finding { name, state, detail, consequence, required: false });
+    }
+
+    /// Notes an answer that the trace depends on. Returns what was tried, if it worked.
+    fn required<T>(
+        &mut self,
+        name: &'static str,
+        answer: Result<(T, String), Error>,
+        consequence: &'static str,
+    ) -> Option<T> {
+        let (value, state, detail) = match answer {
+            Ok((value, detail)) => (Some(value), State::Yes, detail),
+            Err(error) => {
+                self.blocked = self.blocked.or(Some(error.kind()));
+                (None, State::No, full(&error))
+            }
+        };
+        self.list.push(Finding { name, state, detail, consequence, required: true });
+        value
+    }
+
+    /// Notes what could not be tried.
+    fn unknown(&mut self, name: &'static str, consequence: &'static str, required: bool) {
+        let detail = "not tried: something above does not work".to_owned();
+        self.list.push(Finding { name, state: State::Unknown, detail, consequence, required });
+    }
+
+    fn capabilities(&mut self) {
+        let answer =
+            require_privileges().map(|()| ((), "CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN".to_owned()));
+        self.required("capabilities", answer, "programs can be loaded");
+    }
+
+    fn files(&mut self) {
+        let bpffs = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mounted = bpffs.lines().find_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            after.starts_with("bpf ").then(|| before.split(' ').nth(4).unwrap_or_default().to_owned())
+        });
+        let answer = mounted.ok_or_else(|| "not mounted; `mount -t bpf bpf /sys/fs/bpf`".to_owned());
+        self.optional("bpffs", answer, "a pinned sensor can outlive its reader; `trace` needs none");
+        let hierarchies = cgroups::hierarchies().unwrap_or_default();
+        let v2 = hierarchies.iter().find(|hierarchy| hierarchy.id == 0);
+        let answer = v2
+            .map(|hierarchy| hierarchy.mount.display().to_string())
+            .ok_or_else(|| "not mounted; `mount -t cgroup2 cgroup2 /sys/fs/cgroup`".to_owned());
+        self.optional("cgroup2", answer, "containers and systemd units are named by it");
+        let tracefs = Tracefs::open().and_then(|tracefs| tracefs.id("sched/sched_process_fork"));
+        let answer = tracefs.map(|_| "readable".to_owned()).map_err(|error| error.to_string());
+        self.optional("tracefs", answer, "fork, exec and exit can use classic tracepoints");
+    }
+
+    fn programs(&mut self, options: &Options) {
+        const HOOK: &str = "one kind of record";
+        let types = btf::Btf::running().map_err(Error::from).and_then(|found| {
+            let layout = layout::resolve(&found)
+                .map_err(|fields| Error::Layout { kernel: super::error::kernel_release(), fields })?;
+            Ok((layout, layout::hooks(&found)))
+        });
+        let types = types.map(|types| (types, btf::VMLINUX.to_owned()));
+        let types = self.required("btf", types, "the kernel's structures are known");
+        let loaded = types.filter(|_| self.blocked.is_none()).and_then(|(layout, hooks)| {
+            let full_types = Btf::from_sys_fs()
+                .map_err(|error| Error::system("read the kernel's type information", error))
+                .map(|btf| (btf, format!("{} bytes", options.ring_bytes)));
+            let ring = full_types.and_then(|(btf, detail)| {
+                let kernel = Kernel { layout, hooks, btf: &btf };
+                let (ebpf, _, _) = attach::load(&kernel, options, &[], super::possible_cpus()?)?;
+                Ok(((ebpf, btf), detail))
+            });
+            self.required("ring_buffer", ring, "records reach userspace in order")
+        });
+        let Some((mut ebpf, btf)) = loaded else {
+            for hook in &HOOKS {
+                self.unknown(hook.tracepoint, HOOK, true);
+            }
+            self.unknown("task_iterator", "processes that exist at the start are known", true);
+            self.unknown("lsm", "the kernel can enforce a policy", false);
+            return;
+        };
+        for hook in &HOOKS {
+            let answer = attach::load_btf(&mut ebpf, hook.program, hook.tracepoint, &btf);
+            let skipped = answer.map(|()| ((), skipped(&ebpf, hook.program)));
+            self.required(hook.tracepoint, skipped, HOOK);
+        }
+        let iterator = attach::open_iterator(&mut ebpf, &btf)
+            .and_then(super::processes::read)
+            .map(|found| ((), format!("{} processes", found.len())));
+        self.required("task_iterator", iterator, "processes that exist at the start are known");
+        self.preemption(&mut ebpf, &btf);
+        let lsm = lsm(&mut ebpf, &btf);
+        self.optional("lsm", lsm, "the kernel can enforce a policy; `trace` does not");
+    }
+
+    fn preemption(&mut self, ebpf: &mut Ebpf, btf: &Btf) {
+        let tried = attach::load_btf(ebpf, "preempt_probe", "sched_process_fork", btf)
+            .and_then(|()| preempt::callbacks_are_preemptible(ebpf));
+        let answer = match tried {
+            Ok(false) => Ok("callbacks are not preempted; tp_btf is used".to_owned()),
+            Ok(true) => Err("callbacks are preempted; classic tracepoints are used".to_owned()),
+            Err(error) => Err(full(&error)),
+        };
+        self.optional("lossless_tp_btf", answer, "how fork, exec and exit are attached");
+    }
+}
+
+/// Whether the kernel counts the runs of a program that it skips.
+fn skipped(ebpf: &Ebpf, program: &str) -> String {
+    use std::os::fd::AsFd;
+    let known = ebpf.program(program).and_then(|program| {
+        let aya::programs::Program::BtfTracePoint(program) = program else { return None };
+        let fd = program.fd().ok()?.as_fd().try_clone_to_owned().ok()?;
+        losses::recursion_misses(&fd).ok().flatten()
+    });
+    match known {
+        Some(_) => "tp_btf; skipped runs are counted".to_owned(),
+        None => "tp_btf; this kernel does not count skipped runs".to_owned(),
+    }
+}
+
+/// Loads an LSM program, attaches it and opens a file: only if the program saw that, LSM works.
+fn lsm(ebpf: &mut Ebpf, btf: &Btf) -> Result<String, String> {
+    let program: &mut Lsm = ebpf
+        .program_mut("lsm_probe")
+        .ok_or("no program")?
+        .try_into()
+        .map_err(|error: ProgramError| full(&error))?;
+    program.load("file_open", btf).map_err(|error| match error {
+        ProgramError::LoadError { io_error, .. } => format!("the program is refused: {io_error}"),
+        other => full(&other),
+    })?;
+    program.attach().map_err(|error| full(&error))?;
+    let _ = File::open(Path::new("/dev/null"));
+    let times: Array<_, [u64; 2]> =
+        ebpf.map("PROBE").ok_or("no map")?.try_into().map_err(|error: aya::maps::MapError| full(&error))?;
+    let [fired, ended] = times.get(&0, 0).map_err(|error| full(&error))?;
+    // The preemption probe writes both, this one only the first.
+    if fired != 0 && ended == 0 {
+        Ok("a program was loaded and fired".to_owned())
+    } else {
+        Err("a program was loaded but did not fire; boot with `lsm=...,bpf`".to_owned())
+    }
+}
+
+/// An error with all that is behind it, on one line.
+fn full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Some libraries say their source's text again.
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }
