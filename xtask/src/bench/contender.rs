@@ -1,6 +1,7 @@
 //! Who is measured: nothing, ourselves in three ways, and three peers.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -87,7 +88,7 @@ pub(super) const ALL: [Contender; 7] = [
 pub(super) struct Running {
     processes: Vec<Process>,
     /// Its own BPF programs.
-    programs: Vec<u32>,
+    programs: BTreeSet<u32>,
 }
 
 impl Contender {
@@ -97,16 +98,15 @@ impl Contender {
 
     /// Starts it, and waits until it has seen a spawn.
     pub(super) fn start(&self, processguard: &Path, scratch: &Path) -> Result<Running> {
-        let before = kernel::programs()?;
         let mut processes = Vec::new();
         for (number, mut command) in self.commands(processguard).into_iter().enumerate() {
             let said = scratch.join(format!("{}-{number}.err", self.id));
             processes.push(Process::start(&mut command, &said)?);
         }
-        let mut running = Running { processes, programs: Vec::new() };
+        let mut running = Running { processes, programs: BTreeSet::new() };
         match self.kind {
             Kind::Nothing => {}
-            Kind::Ours(_) | Kind::Bpf(_) => running.wait_for_programs(&before).context(self.title)?,
+            Kind::Ours(_) | Kind::Bpf(_) => running.wait_for_programs().context(self.title)?,
             // It has no counter to look at; it subscribes within a few milliseconds.
             Kind::Connector(_) => thread::sleep(Duration::from_millis(700)),
         }
@@ -146,28 +146,31 @@ fn with_tracefs(words: &[&str]) -> Command {
 
 impl Running {
     /// A spawn that all programs have run for proves that all are attached, whoever wrote them.
-    fn wait_for_programs(&mut self, before: &Programs) -> Result<()> {
+    fn wait_for_programs(&mut self) -> Result<()> {
         let _stats = Stats::enable()?;
         let deadline = Instant::now() + START;
         while Instant::now() < deadline {
             self.check()?;
-            let earlier = self.own(&kernel::programs()?, before);
+            self.programs = self.held_programs()?;
+            let earlier = self.programs()?;
             sh::run(&mut Command::new("true"))?;
             thread::sleep(Duration::from_millis(100));
-            let later = self.own(&kernel::programs()?, before);
+            let later = self.programs()?;
             let ran = |programs: &Programs| programs.values().map(|program| program.runs).sum::<u64>();
-            if later.len() == earlier.len() && ran(&later) >= ran(&earlier) + RUNS_PER_SPAWN {
-                self.programs = later.into_keys().collect();
+            if self.held_programs()? == self.programs && ran(&later) >= ran(&earlier) + RUNS_PER_SPAWN {
                 return Ok(());
             }
         }
         bail!("saw no spawn within {} s", START.as_secs())
     }
 
-    /// The programs that were not there before it was started.
-    #[expect(clippy::unused_self, reason = "reads as a question to the contender")]
-    fn own(&self, now: &Programs, before: &Programs) -> Programs {
-        now.iter().filter(|(id, _)| !before.contains_key(id)).map(|(id, one)| (*id, one.clone())).collect()
+    /// The programs that it holds open: what others load meanwhile is not its own.
+    fn held_programs(&self) -> Result<BTreeSet<u32>> {
+        let mut all = BTreeSet::new();
+        for process in &self.processes {
+            all.extend(process.programs()?);
+        }
+        Ok(all)
     }
 
     /// The counters of its programs now.

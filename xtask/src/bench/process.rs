@@ -1,6 +1,7 @@
 //! A tracer's process: started quietly, asked what it costs, stopped as a person would.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -50,6 +51,20 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmHWM")?;
         Ok(kib * 1024)
+    }
+
+    /// The BPF programs that it holds open, by id: as programs, or as the links that attach them.
+    pub(super) fn programs(&self) -> Result<BTreeSet<u32>> {
+        let dir = format!("/proc/{}/fdinfo", self.child.id());
+        let mut programs = BTreeSet::new();
+        for entry in fs::read_dir(&dir).context(dir)? {
+            // A descriptor may be closed while we look.
+            let Ok(info) = fs::read_to_string(entry?.path()) else { continue };
+            let ids =
+                info.lines().filter_map(|line| line.strip_prefix("prog_id:")?.trim().parse::<u32>().ok());
+            programs.extend(ids);
+        }
+        Ok(programs)
     }
 
     /// Whether it still runs; if not, what it said.
