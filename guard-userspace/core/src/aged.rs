@@ -1,6 +1,7 @@
 //! A map of bounded size that forgets the gone first.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
@@ -62,8 +63,8 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
     pub(crate) fn insert(&mut self, key: K, value: V, alive: bool) -> Option<K> {
         let full = self.slots.len() >= self.limit && !self.slots.contains_key(&key);
         let evicted = if full { self.evict() } else { None };
-        self.slots.insert(key, Slot { value, alive, stamp: 0 });
-        self.enqueue(key, alive);
+        let stamp = self.enqueue(key, alive);
+        self.slots.insert(key, Slot { value, alive, stamp });
         evicted
     }
 
@@ -73,40 +74,38 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
 
     /// Marks an entry as gone or as alive again. Nothing changes if it is so already.
     pub(crate) fn set_alive(&mut self, key: K, alive: bool) {
-        if self.slots.get(&key).is_some_and(|slot| slot.alive != alive) {
-            self.enqueue(key, alive);
-        }
+        let stamp = self.stamps + 1;
+        let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.alive != alive) else { return };
+        (slot.alive, slot.stamp) = (alive, stamp);
+        self.enqueue(key, alive);
     }
 
-    fn enqueue(&mut self, key: K, alive: bool) {
-        let Some(slot) = self.slots.get_mut(&key) else { return };
-        self.stamps += 1;
-        slot.alive = alive;
-        slot.stamp = self.stamps;
+    /// Puts a key at the end of its queue and gives its place's stamp.
+    fn enqueue(&mut self, key: K, alive: bool) -> u64 {
         let queue = if alive { &mut self.alive } else { &mut self.gone };
-        queue.push_back((self.stamps, key));
         // At most `limit` places are valid, so at least `limit` outdated ones were added since
         // the last time: constant time for each.
         if queue.len() > 2 * self.limit + 16 {
-            queue.retain(|&(stamp, key)| is_valid(&self.slots, stamp, key));
+            queue.retain(|&(stamp, key)| self.slots.get(&key).is_some_and(|slot| slot.stamp == stamp));
         }
+        self.stamps += 1;
+        queue.push_back((self.stamps, key));
+        self.stamps
     }
 
     fn evict(&mut self) -> Option<K> {
         for queue in [&mut self.gone, &mut self.alive] {
             while let Some((stamp, key)) = queue.pop_front() {
-                if is_valid(&self.slots, stamp, key) {
-                    self.slots.remove(&key);
+                if let Entry::Occupied(slot) = self.slots.entry(key)
+                    && slot.get().stamp == stamp
+                {
+                    slot.remove();
                     return Some(key);
                 }
             }
         }
         None
     }
-}
-
-fn is_valid<K: Eq + Hash, V>(slots: &FxHashMap<K, Slot<V>>, stamp: u64, key: K) -> bool {
-    slots.get(&key).is_some_and(|slot| slot.stamp == stamp)
 }
 
 #[cfg(test)]

@@ -182,7 +182,9 @@ impl Core {
             self.victim(record.pid, record.header.time_ns)
         } else {
             let cgroup = self.cgroups.get(victim.cgroup_hierarchy, victim.cgroup_id);
-            self.processes.see(victim, cgroup)
+            let seen = self.processes.see(victim, cgroup);
+            // The table drops the programs of the ended.
+            self.held.get(seen.id).cloned().unwrap_or(seen)
         };
         if let Some(evidence) = self.processes.evidence(process.id) {
             evidence.add_oom(memory_cgroup.clone());
@@ -194,7 +196,7 @@ impl Core {
     /// The process that the out-of-memory killer means by a pid: rather one that was just killed
     /// than one that has the pid since.
     fn victim(&self, pid: u32, time_ns: u64) -> Arc<Process> {
-        let known = self.held.process(pid).or_else(|| self.processes.at(pid, time_ns));
+        let known = self.held.newest(pid).or_else(|| self.processes.at(pid, time_ns));
         known.cloned().unwrap_or_else(|| {
             let id = ProcId { pid, start_ns: 0 };
             Arc::new(Process { id, ..Process::default() })

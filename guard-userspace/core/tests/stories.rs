@@ -143,6 +143,7 @@ fn a_child_runs_its_parents_program_until_it_execs() {
 
     let ended = process(world.at(3 * MS, testkit::exit(child, 0)));
     assert!(Arc::ptr_eq(ended.program.as_ref().unwrap(), program), "one program, shared");
+    assert_eq!(world.core.processes().get(id(11, MS)).unwrap().program, None, "the ended keep little");
 }
 
 #[test]
@@ -331,13 +332,16 @@ fn an_oom_kill_reported_before_the_exit() {
 fn an_oom_kill_reported_after_the_exit() {
     for record in [testkit::oom(task(11, 1), 1), testkit::oom_of_pid(11)] {
         let mut world = World::new();
+        world.exec(MS, testkit::exec(task(11, 1)));
         world.at(MS, testkit::kernel_signal(task(11, 1), SIGKILL));
         assert!(world.at(2 * MS, testkit::exit(task(11, 1), SIGKILL)).is_empty());
         assert_eq!(world.core.poll_timeout(), Some(22 * MS));
         let events = world.at(9 * MS, record);
         assert_eq!(names(&events), ["exit", "oom"]);
         assert_eq!(exit_of(&events[0]).cause, Cause::Oom(None));
-        assert_eq!(events[1].action.process().unwrap().id, id(11, 1));
+        let victim = events[1].action.process().unwrap();
+        assert_eq!(victim.id, id(11, 1));
+        assert!(victim.program.is_some());
         assert_eq!(world.core.poll_timeout(), None);
     }
 }

@@ -83,12 +83,16 @@ impl Held {
         }
     }
 
+    /// A process whose exit is held, as it was at its end.
+    pub(crate) fn get(&self, id: ProcId) -> Option<&Arc<Process>> {
+        self.exits.get(&id)?.exit.action.process()
+    }
+
     /// The newest process with this pid whose exit is held. Looks at all that are: for rare
     /// records only.
-    pub(crate) fn process(&self, pid: u32) -> Option<&Arc<Process>> {
-        let held = self.exits.iter().filter(|(id, _)| id.pid == pid);
-        let (_, newest) = held.max_by_key(|(id, _)| id.start_ns)?;
-        newest.exit.action.process()
+    pub(crate) fn newest(&self, pid: u32) -> Option<&Arc<Process>> {
+        let ids = self.exits.keys().filter(|id| id.pid == pid);
+        self.get(*ids.max_by_key(|id| id.start_ns)?)
     }
 
     /// Releases all that wait until `time_ns` at most.

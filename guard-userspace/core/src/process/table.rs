@@ -136,7 +136,7 @@ impl Table {
     /// Takes in a process that the task iterator found.
     pub(crate) fn iterated(&mut self, task: &Task, cgroup: Arc<Cgroup>) {
         let id = self.resolve(task.key);
-        self.observe(id, task, cgroup, None, |_| ());
+        self.observe(id, task, cgroup, None, |_, _| ());
     }
 
     /// Takes in a fork. The child runs its parent's program.
@@ -169,14 +169,13 @@ impl Table {
         let fixed = &record.fixed;
         let task = &fixed.task;
         let id = self.resolve(task.key);
-        let before = self.get(id).map(|process| process.caps_effective);
         let program = Some(Arc::new(program::of(record)));
-        let (process, first) = self.observe(id, task, cgroup, program, |entry| {
+        let (process, (first, before)) = self.observe(id, task, cgroup, program, |entry, before| {
             let first = entry.birth == Birth::Forked;
             if first {
                 entry.birth = Birth::Execed;
             }
-            first
+            (first, before)
         });
         let exec = Exec {
             calling_thread: fixed.old_tid,
@@ -188,11 +187,15 @@ impl Table {
         (process, exec)
     }
 
-    /// Takes in the end of a process and gives what may explain it.
+    /// Takes in the end of a process and gives what may explain it. The event keeps the program,
+    /// the table does not: thousands of the ended with kilobytes of arguments each are no bound.
     pub(crate) fn exit(&mut self, task: &Task, cgroup: Arc<Cgroup>) -> (Arc<Process>, Option<Box<Evidence>>) {
         let id = self.resolve(task.key);
-        let ended = self.observe(id, task, cgroup, None, |entry| {
+        let ended = self.observe(id, task, cgroup, None, |entry, _| {
             entry.ended = true;
+            if entry.process.program.is_some() {
+                entry.process = Arc::new(Process { program: None, ..Process::clone(&entry.process) });
+            }
             entry.evidence.take()
         });
         self.entries.set_alive(id, false);
@@ -202,7 +205,7 @@ impl Table {
     /// Takes in a process that a record of another kind is about.
     pub(crate) fn see(&mut self, task: &Task, cgroup: Arc<Cgroup>) -> Arc<Process> {
         let id = self.resolve(task.key);
-        self.observe(id, task, cgroup, None, |_| ()).0
+        self.observe(id, task, cgroup, None, |_, _| ()).0
     }
 
     /// Where to remember what may explain the death of a process that did not end yet.
@@ -211,15 +214,16 @@ impl Table {
         Some(entry.evidence.get_or_insert_default())
     }
 
-    /// Brings a process up to date with a record, or inserts it, and lets `with` look at its
-    /// entry. The process keeps its program unless a new one is given.
+    /// Brings a process up to date with a record, or inserts it, and lets `with` look at its entry
+    /// and the effective capabilities that it had before, if it was known. The process keeps its
+    /// program unless a new one is given.
     fn observe<R>(
         &mut self,
         id: ProcId,
         task: &Task,
         cgroup: Arc<Cgroup>,
         program: Option<Arc<Program>>,
-        with: impl FnOnce(&mut Entry) -> R,
+        with: impl FnOnce(&mut Entry, Option<u64>) -> R,
     ) -> (Arc<Process>, R) {
         let parent = self.resolve(task.parent);
         let parent_name = self.get(parent).map(|parent| parent.name);
@@ -229,20 +233,26 @@ impl Table {
             let program = program.or_else(|| old?.program.clone());
             convert::process(id, task, (parent, parent_name), cgroup, program)
         };
-        if let Some(entry) = self.entries.get_mut(id) {
-            let process = fresh(Some(&entry.process));
-            update(&mut entry.process, process);
-            return (Arc::clone(&entry.process), with(entry));
-        }
-        let mut entry = if let Some(mut entry) = self.take_provisional(id) {
-            let process = fresh(Some(&entry.process));
-            update(&mut entry.process, process);
-            entry
-        } else {
-            Entry::new(Arc::new(fresh(None)), Birth::Unseen)
+        let mut newcomer = None;
+        let known = match self.entries.get_mut(id) {
+            Some(entry) => Some(entry),
+            None => {
+                newcomer = self.take_provisional(id);
+                newcomer.as_mut()
+            }
         };
-        let seen = (Arc::clone(&entry.process), with(&mut entry));
-        self.insert(id, id.start_ns, entry);
+        let seen = if let Some(entry) = known {
+            let before = entry.process.caps_effective;
+            let process = fresh(Some(&entry.process));
+            update(&mut entry.process, process);
+            (Arc::clone(&entry.process), with(entry, Some(before)))
+        } else {
+            let entry = newcomer.insert(Entry::new(Arc::new(fresh(None)), Birth::Unseen));
+            (Arc::clone(&entry.process), with(entry, None))
+        };
+        if let Some(newcomer) = newcomer {
+            self.insert(id, id.start_ns, newcomer);
+        }
         seen
     }
 
