@@ -139,30 +139,37 @@ fn an_exec_that_fails_is_none() -> Result<()> {
 }
 
 #[test]
-fn privileges_gained_by_an_exec_are_shown() -> Result<()> {
-    for mode in ["setuid-exec", "file-capability-exec"] {
-        let tracer = Tracer::start(&[])?;
-        let truth = truth::run(&[mode])?;
-        let trace = tracer.stop()?;
-        let report = truth.one("report")?;
-        let exec = trace.one("exec", truth.one("process")?)?;
-        assert_eq!(exec.text("process.executable")?, report.text("executable")?);
-        // Nobody had none before, so all that it has was gained.
-        assert_eq!(
-            exec.text("processguard.exec.capabilities_gained.mask")?.trim_start_matches('0'),
-            report.text("capabilities")?.trim_start_matches('0'),
-        );
-        assert_eq!(exec.text("processguard.capabilities.effective")?, report.text("capabilities")?);
-        assert!(exec.flag("processguard.exec.secure"), "{mode}: not marked as secure");
-        let uids: Vec<_> = report.text("uid")?.split('\t').collect();
-        assert_eq!(exec.text("process.real_user.id")?, uids[0]);
-        assert_eq!(exec.text("process.user.id")?, uids[1]);
-    }
+fn privileges_gained_by_a_users_exec_are_shown() -> Result<()> {
+    gained(&["setuid-exec"])?;
+    gained(&["file-capability-exec"])
+}
+
+#[test]
+fn privileges_gained_right_after_root_was_given_up_are_shown() -> Result<()> {
+    gained(&["setuid-exec", "--direct"])?;
+    gained(&["file-capability-exec", "--direct"])
+}
+
+fn gained(workload: &[&str]) -> Result<()> {
     let tracer = Tracer::start(&[])?;
-    let truth = truth::run(&["run", "--uid", "65534", "--", "/bin/true"])?;
+    let truth = truth::run(workload)?;
     let trace = tracer.stop()?;
-    let exec = trace.one("exec", truth.one("program")?)?;
-    assert_eq!(exec.field("processguard.exec.capabilities_gained"), None);
-    assert!(!exec.flag("processguard.exec.secure"));
+    let report = truth.one("report")?;
+    let records = trace.of(truth.one("process")?)?;
+    let mut execs = records.iter().filter(|record| record.action() == "exec");
+    let exec = execs.next_back().context("no exec")?;
+    assert_eq!(exec.text("process.executable")?, report.text("executable")?);
+    assert_eq!(exec.text("processguard.capabilities.effective")?, report.text("capabilities")?);
+    // Nobody had none before, so all that it has was gained.
+    assert_eq!(exec.text("processguard.exec.capabilities_gained.mask")?, report.text("capabilities")?);
+    assert!(exec.flag("processguard.exec.secure"), "not marked as secure");
+    let (real, rest) = report.text("uid")?.split_once('\t').context("uid")?;
+    let (effective, _) = rest.split_once('\t').context("uid")?;
+    assert_eq!(exec.text("process.real_user.id")?, real);
+    assert_eq!(exec.text("process.user.id")?, effective);
+    for exec in execs {
+        assert_eq!(exec.field("processguard.exec.capabilities_gained"), None);
+        assert!(!exec.flag("processguard.exec.secure"));
+    }
     Ok(())
 }

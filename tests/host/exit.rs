@@ -44,6 +44,7 @@ fn a_process_ends_with_its_last_thread() -> Result<()> {
         let (process, thread) = (truth.one("process")?, truth.one("last thread")?);
         let exit = exit(&trace, process)?;
         assert!(exit.time_ns()? > thread.time("alive_ns")?, "the end was reported while a thread lived");
+        assert_eq!(exit.text("process.name")?, "guard-workload", "named after a thread");
         assert_eq!(trace.of(process)?.iter().filter(|record| record.action() == "fork").count(), 1);
     }
     Ok(())

@@ -37,7 +37,7 @@ fn assert_refused(output: &Output, words: &[&str]) -> Result<()> {
     let documented = help.lines().any(|line| line.trim_start().starts_with(&format!("{code} ")));
     ensure!(documented, "exit code {code} is not in --help:\n{help}");
     for word in words {
-        ensure!(stderr.to_lowercase().contains(word), "no {word:?} in: {stderr}");
+        ensure!(stderr.to_lowercase().contains(&word.to_lowercase()), "no {word:?} in: {stderr}");
     }
     ensure!(stderr.lines().count() <= 6, "a long story: {stderr}");
     Ok(())

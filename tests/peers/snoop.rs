@@ -1,8 +1,12 @@
 //! execsnoop and exitsnoop of libbpf-tools, as oracles: what they see and we do not is zero.
+//!
+//! They know a process by its pid and name only, and pids return, so occurrences are counted.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -41,7 +45,7 @@ fn table(ended: &Ended, pid: &str, name: &str) -> Result<Seen> {
 }
 
 /// What a snoop saw and the trace did not, counted: a pid may be used again.
-fn missing(trace: &Trace, action: &str, seen: &Seen) -> Vec<(i64, String)> {
+fn missing(trace: &Trace, action: &str, seen: &Seen) -> Seen {
     let mut ours = HashMap::<(i64, String), i64>::new();
     for record in trace.all(action) {
         let name = record.text("process.name").unwrap_or_default().to_owned();
@@ -53,6 +57,18 @@ fn missing(trace: &Trace, action: &str, seen: &Seen) -> Vec<(i64, String)> {
         *left < 0
     };
     seen.iter().filter(unseen).cloned().collect()
+}
+
+/// Leaves out the ends of leading threads whose process lives on, because another of its threads
+/// has called exec: exitsnoop takes them for the process's end, and sees its true end too.
+fn without_replaced_leaders(trace: &Trace, mut missing: Seen) -> Seen {
+    for exec in trace.all("exec") {
+        let replaced =
+            exec.number("processguard.exec.calling_thread").is_ok_and(|thread| thread != exec.pid());
+        let at = missing.iter().position(|(pid, _)| replaced && *pid == exec.pid());
+        at.map(|at| missing.remove(at));
+    }
+    missing
 }
 
 fn compare(workload: impl FnOnce() -> Result<()>) -> Result<()> {
@@ -74,15 +90,24 @@ fn compare(workload: impl FnOnce() -> Result<()>) -> Result<()> {
     );
     ensure!(execs.len() > 10 && exits.len() > 10, "the oracles saw next to nothing");
     assert_eq!(trace.lost_in_all()?, 0);
-    assert_eq!(missing(&trace, "exec", &execs), []);
-    assert_eq!(missing(&trace, "exit", &exits), []);
+    for (action, seen) in [("exec", &execs), ("exit", &exits)] {
+        let mut missing = missing(&trace, action, seen);
+        if action == "exit" {
+            missing = without_replaced_leaders(&trace, missing);
+        }
+        let pids: Vec<_> = missing.iter().map(|(pid, _)| *pid).take(3).collect();
+        let ours: Vec<_> = trace.records.iter().filter(|record| pids.contains(&record.pid())).collect();
+        ensure!(missing.is_empty(), "{action} that only the oracle saw: {missing:?}; we of them: {ours:?}");
+    }
     Ok(())
 }
 
 #[test]
 fn stress_ng() -> Result<()> {
-    let operations = host::scaled("200", "2000")?;
+    let operations = host::scaled("20", "500")?;
+    // Its exec stressor refuses to run as root, and wants a directory to write to.
     let directory = tempfile::tempdir()?;
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;
     compare(|| {
         let mut stress = Command::new(host::tool("stress-ng")?);
         stress.args([
@@ -96,7 +121,7 @@ fn stress_ng() -> Result<()> {
             operations,
             "--quiet",
         ]);
-        let status = stress.current_dir(directory.path()).status()?;
+        let status = stress.current_dir(directory.path()).uid(65_534).gid(65_534).status()?;
         ensure!(status.success(), "stress-ng: {status}");
         Ok(())
     })

@@ -24,13 +24,23 @@ impl Cgroup {
         Self::make(root, path)
     }
 
+    /// In the first version's hierarchy of a controller, where there is one, else in cgroup v2.
+    ///
+    /// # Errors
+    /// If there is neither.
+    pub fn v1(controller: &str, path: &str) -> Result<Self> {
+        match v1(controller) {
+            Ok(root) => Self::make(root, path),
+            Err(_) => Self::v2(path),
+        }
+    }
+
     /// With a memory limit, wherever the memory controller is.
     ///
     /// # Errors
     /// If there is none.
     pub fn memory(path: &str, bytes: u64) -> Result<Self> {
-        let v1 = mounted(|kind, options| kind == "cgroup" && options.split(',').any(|o| o == "memory"));
-        let (group, file) = match v1 {
+        let (group, file) = match v1("memory") {
             Ok(root) => (Self::make(root, path)?, "memory.limit_in_bytes"),
             Err(_) => {
                 let root = mounted(|kind, _| kind == "cgroup2").context("no memory controller")?;
@@ -79,6 +89,11 @@ impl Drop for Cgroup {
             }
         }
     }
+}
+
+/// Where the first version's hierarchy of a controller is mounted.
+fn v1(controller: &str) -> Result<PathBuf> {
+    mounted(|kind, options| kind == "cgroup" && options.split(',').any(|option| option == controller))
 }
 
 /// The first mount point whose file system type and options suit.

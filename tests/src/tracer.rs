@@ -47,7 +47,7 @@ impl Tracer {
     /// If it does not start, or shows nothing.
     pub fn start_compact(arguments: &[&str]) -> Result<Self> {
         let arguments: Vec<_> = ["--format", "compact"].iter().chain(arguments).collect();
-        Self::start_with(&arguments, &mut Sentinel::new("sentinel")?)
+        Self::start_with(&arguments, &mut Sentinel::named("pg-sentinel")?)
     }
 
     /// Traces with these arguments exactly; attached when this returns, which the sentinel's

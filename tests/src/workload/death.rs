@@ -79,7 +79,9 @@ fn ill() -> Result<i32> {
 pub(super) fn self_kill(args: &Args) -> Result<()> {
     let signal = args.number("signal", libc::SIGTERM)?;
     let child = Child::fork(|| {
-        sys::take_signal(signal, Disposition::Default)?;
+        if signal != libc::SIGKILL {
+            sys::take_signal(signal, Disposition::Default)?;
+        }
         sys::kill(sys::pid(), signal)?;
         Ok(125)
     })?;

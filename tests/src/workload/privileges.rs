@@ -17,12 +17,13 @@ use crate::sys;
 /// The number of CAP_NET_RAW.
 const NET_RAW: u32 = 13;
 
-/// `setuid-exec`: a set-user-id program of root's, run by nobody.
+/// `setuid-exec [--direct]`: a set-user-id program of root's, run by nobody: from
+/// a shell, or by the process that has just given up root.
 pub(super) fn set_user_id(args: &Args) -> Result<()> {
     exec(args, |program| fs::set_permissions(program, Permissions::from_mode(0o4755)).context("chmod 4755"))
 }
 
-/// `file-capability-exec`: a program with CAP_NET_RAW in its file, run by nobody.
+/// `file-capability-exec [--direct]`: a program with CAP_NET_RAW in its file, run by nobody.
 pub(super) fn file_capability(args: &Args) -> Result<()> {
     exec(args, |program| {
         // struct vfs_cap_data: revision 2 with the effective bit, then permitted and inheritable
@@ -42,11 +43,18 @@ fn exec(args: &Args, prepare: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     fs::copy("/proc/self/exe", &program).context("copy this program")?;
     fs::set_permissions(&program, Permissions::from_mode(0o755)).context("chmod 755")?;
     prepare(&program)?;
+    let direct = args.has("direct");
     let report = args.get("truth").map_or(OsStr::new("/dev/null"), |path| path.as_os_str());
     let child = Child::fork(|| {
         sys::become_user(65_534)?;
+        let path = program.as_os_str().as_bytes();
         let words: [&[u8]; 4] = [b"privileged", b"report", b"--truth", report.as_bytes()];
-        Err(sys::execveat(libc::AT_FDCWD, program.as_os_str().as_bytes(), &words))
+        if direct {
+            return Err(sys::execveat(libc::AT_FDCWD, path, &words));
+        }
+        // As after a login: a program of the user's runs the privileged one.
+        let shell: [&[u8]; 5] = [b"sh", b"-c", b"path=$0; exec \"$path\" \"$@\"", path, b"report"];
+        Err(sys::execveat(libc::AT_FDCWD, b"/bin/sh", &[&shell[..], &words[2..]].concat()))
     })?;
     truth.line(&child.wait("process")?)
 }

@@ -35,6 +35,7 @@ pub(super) fn outlive_leader(args: &Args) -> Result<()> {
 }
 
 fn wait_for_zombie_leader(truth: &mut Truth) -> Result<()> {
+    sys::set_name("last-thread")?;
     let path = format!("/proc/self/task/{}/stat", sys::pid());
     loop {
         let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;

@@ -1,0 +1,65 @@
+//! The processes that exist when the trace begins, and those that are born at that moment.
+
+use anyhow::{Context, Result};
+use guard_tests::tracer::Tracer;
+use guard_tests::truth::{Truth, Workload};
+use guard_tests::{host, sys, truth};
+
+#[test]
+fn processes_that_exist_are_known() -> Result<()> {
+    let family = Workload::start(&["family"])?;
+    let members = host::wait_for("the family", || family.pids("member", 2))?;
+    let &[child, grandchild] = &members[..] else { panic!("{members:?}") };
+    let parent = family.pid();
+    let tracer = Tracer::start(&[])?;
+    family.finish()?;
+    let trace = tracer.stop()?;
+    let exit =
+        |pid: i32| trace.with_pid("exit", pid.into()).next().with_context(|| format!("no exit of {pid}"));
+    for (pid, parent) in [(grandchild, child), (child, parent)] {
+        let record = exit(pid)?;
+        assert_eq!(record.text("process.name")?, "guard-workload");
+        assert_eq!(record.number("process.parent.pid")?, i64::from(parent));
+        assert_eq!(record.text("process.parent.name")?, "guard-workload");
+        assert_eq!(record.identity("process.parent")?, exit(parent)?.identity("process")?);
+    }
+    let killed = exit(grandchild)?;
+    assert_eq!(killed.text("processguard.cause.sender.name")?, "guard-workload");
+    assert_eq!(killed.identity("processguard.cause.sender")?, exit(child)?.identity("process")?);
+    Ok(())
+}
+
+#[test]
+fn started_in_a_storm_nothing_is_missed_or_doubled() -> Result<()> {
+    for attach in ["auto", "classic"] {
+        let storm = Workload::start(&["storm", "--seconds", "4", "--parallel", "2"])?;
+        let tracer = Tracer::start(&["--attach", attach])?;
+        let attached = sys::boottime_ns();
+        let truth: Truth = storm.finish()?;
+        let trace = tracer.stop()?;
+        assert_eq!(trace.lost_in_all()?, 0);
+        let mut whole = 0;
+        for child in truth.all("child") {
+            let actions: Vec<_> = trace.of(child)?.iter().map(|record| record.action()).collect();
+            // Whoever was born before is seen from some point on to its end.
+            let complete = ["fork", "exec", "exit"];
+            let all = *child.born()?.start() > attached;
+            assert!(actions == complete || !all && complete.ends_with(&actions), "{actions:?}: {child:?}");
+            whole += usize::from(all);
+        }
+        assert!(whole > 100, "only {whole} children in the trace's time");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_parent_that_execs_later_is_named_by_its_new_name() -> Result<()> {
+    let tracer = Tracer::start(&[])?;
+    let truth = truth::run(&["run", "--", "/bin/sh", "-c", "/bin/true; exit 5"])?;
+    let trace = tracer.stop()?;
+    let shell = truth.one("program")?;
+    let child = trace.all("exec").find(|exec| exec.number("process.parent.pid").ok() == shell.pid().ok());
+    assert_eq!(child.context("no child")?.text("process.parent.name")?, "sh");
+    assert_eq!(trace.one("exit", shell)?.number("process.exit_code")?, 5);
+    Ok(())
+}
