@@ -121,9 +121,9 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
         let data = (&raw mut (*room).data).cast::<u8>();
         (exec, data, Sink::<BYTES>::new(data, &raw mut (*exec).cwd_bytes, &raw mut (*exec).flags))
     };
-    path::walk(sink, exe, (EXEC_EXE_TRUNCATED, EXEC_EXE_DELETED));
+    let top = path::walk(sink, exe, (EXEC_EXE_TRUNCATED, EXEC_EXE_DELETED), 0);
     let exe_bytes = sink.end();
-    path::walk(sink, cwd, (EXEC_CWD_TRUNCATED, EXEC_CWD_DELETED));
+    path::walk(sink, cwd, (EXEC_CWD_TRUNCATED, EXEC_CWD_DELETED), top);
     let args_start = sink.end() as usize;
     let mut flags = sink.flags() | call.flags;
     let fits = args_start <= BYTES - ARGS;

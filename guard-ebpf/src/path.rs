@@ -87,7 +87,8 @@ impl<const BYTES: usize> Sink<BYTES> {
 }
 
 /// Writes the components of a path, and sets `truncated` if the root is not reached, `deleted` if
-/// the entry itself was removed.
+/// the entry itself was removed. `top` is a mount known to have no path below it, or 0; returned
+/// is the start's mount if it turned out to be one.
 ///
 /// Within the first mount, which is nearly always the only one, a typed pointer is followed by
 /// loads; the structure around a mount can only be reached as an address.
@@ -96,8 +97,10 @@ pub(crate) fn walk<K: Kernel, const BYTES: usize>(
     sink: Sink<BYTES>,
     start: Start<K>,
     (truncated, deleted): (u32, u32),
-) {
+    top: u64,
+) -> u64 {
     let mut dentry = start.dentry;
+    let mount = start.mount.address();
     let root: u64 = start.mount.read(offset!(vfsmount_root));
     if dentry.address() != root && dentry.read::<u64>(offset!(dentry_hash_pprev)) == 0 {
         sink.set(deleted);
@@ -105,41 +108,70 @@ pub(crate) fn walk<K: Kernel, const BYTES: usize>(
     let mut steps = 0;
     while dentry.address() != root {
         if steps == PATH_STEPS || sink.push(dentry.read(offset!(dentry_name))).is_break() {
-            return sink.set(truncated);
+            sink.set(truncated);
+            return 0;
         }
         let parent = dentry.follow(offset!(dentry_parent));
         if parent.address() == dentry.address() {
             // A file without a directory: memfd, say.
-            return;
+            return 0;
         }
         dentry = parent;
         steps += 1;
     }
-    if below(sink, Untyped::at(start.mount.address())).is_break() {
+    if mount == top {
+        return top;
+    }
+    let before = sink.end();
+    if below(sink, mount).is_break() {
         sink.set(truncated);
+    }
+    if sink.end() == before { mount } else { 0 }
+}
+
+/// Where a mount lies in the tree of mounts.
+struct Place {
+    /// The mount below it: a `struct mount`.
+    parent: u64,
+    /// The entry there that it covers.
+    mountpoint: u64,
+    /// Its own root.
+    root: u64,
+}
+
+/// Reads a `struct mount`: the three fields lie side by side on every kernel seen, which makes it
+/// one call.
+#[inline(always)]
+fn place(mount: Untyped) -> Place {
+    let (parent, mountpoint) = (offset!(mount_parent), offset!(mount_mountpoint));
+    let root = offset!(mount_mnt) + offset!(vfsmount_root);
+    if mountpoint == parent + 8 && root == parent + 16 {
+        let [parent, mountpoint, root] = mount.read::<[u64; 3]>(parent);
+        Place { parent, mountpoint, root }
+    } else {
+        Place { parent: mount.read(parent), mountpoint: mount.read(mountpoint), root: mount.read(root) }
     }
 }
 
 /// Goes on from a mount's root, over the mounts below it. Breaks if the lowest is not reached.
 #[inline(always)]
-fn below<const BYTES: usize>(sink: Sink<BYTES>, mount: Untyped) -> ControlFlow<()> {
+fn below<const BYTES: usize>(sink: Sink<BYTES>, mount: u64) -> ControlFlow<()> {
     // `mount` is embedded in the structure that knows what it is mounted on.
-    let mut outer = Untyped::at(mount.address().wrapping_sub(u64::from(offset!(mount_mnt))));
-    let mut root = 0;
-    let mut dentry = Untyped::at(root);
+    let mut outer = mount.wrapping_sub(u64::from(offset!(mount_mnt)));
+    let mut here = place(Untyped::at(outer));
+    let mut dentry = here.root;
     for _ in 0..PATH_STEPS {
-        if dentry.address() == root {
-            let parent = outer.follow(offset!(mount_parent));
-            if parent.address() == outer.address() || parent.address() == 0 {
+        if dentry == here.root {
+            if here.parent == outer || here.parent == 0 {
                 return ControlFlow::Continue(());
             }
-            dentry = outer.follow(offset!(mount_mountpoint));
-            outer = parent;
-            root = outer.read(offset!(mount_mnt) + offset!(vfsmount_root));
+            dentry = here.mountpoint;
+            outer = here.parent;
+            here = place(Untyped::at(outer));
             continue;
         }
-        sink.push(dentry.read(offset!(dentry_name)))?;
-        dentry = dentry.follow(offset!(dentry_parent));
+        sink.push(Untyped::at(dentry).read(offset!(dentry_name)))?;
+        dentry = Untyped::at(dentry).read(offset!(dentry_parent));
     }
     ControlFlow::Break(())
 }
