@@ -113,6 +113,20 @@ pub(super) const TABLE: &[Need] = &[
         source: Source::Packages(&["stress-ng"]),
     },
     Need {
+        name: "make",
+        scope: Scope::Test,
+        purpose: "a build as a workload that we do not control",
+        find: || program("make"),
+        source: Source::Packages(&["make"]),
+    },
+    Need {
+        name: "gcc",
+        scope: Scope::Test,
+        purpose: "what that build calls",
+        find: || program("gcc"),
+        source: Source::Packages(&["gcc", "libc6-dev"]),
+    },
+    Need {
         name: "unshare",
         scope: Scope::Test,
         purpose: "namespaces for tests and peers",
