@@ -33,6 +33,17 @@ impl From<Code> for ExitCode {
     }
 }
 
+impl From<ErrorKind> for Code {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Privilege => Self::Privileges,
+            ErrorKind::Kernel => Self::Kernel,
+            ErrorKind::Usage => Self::Usage,
+            ErrorKind::Runtime => Self::Failed,
+        }
+    }
+}
+
 /// The text of the codes in every `--help`.
 pub const HELP: &str = "\
 EXIT STATUS
@@ -75,7 +86,7 @@ impl Failure {
     pub fn code(&self) -> Code {
         match self {
             Self::Usage(_) => Code::Usage,
-            Self::Sensor(error) => sensor_code(error),
+            Self::Sensor(error) => error.kind().into(),
             Self::Output(_) => Code::Output,
             Self::Input(_) => Code::Input,
             Self::System { .. } => Code::Failed,
@@ -105,16 +116,6 @@ impl Failure {
             line.push_str(remedy);
         }
         line
-    }
-}
-
-/// Which code stands for a failure of the sensor.
-const fn sensor_code(error: &sensor::Error) -> Code {
-    match error.kind() {
-        ErrorKind::Privilege => Code::Privileges,
-        ErrorKind::Kernel => Code::Kernel,
-        ErrorKind::Usage => Code::Usage,
-        ErrorKind::Runtime => Code::Failed,
     }
 }
 

@@ -70,10 +70,10 @@ impl Redactor {
     }
 
     fn program(&mut self, program: &Arc<Program>) -> Option<Arc<Program>> {
-        if let Some((last, clean)) = &self.last {
-            if Arc::ptr_eq(last, program) {
-                return clean.clone();
-            }
+        if let Some((last, clean)) = &self.last
+            && Arc::ptr_eq(last, program)
+        {
+            return clean.clone();
         }
         let clean = self.arguments(program).map(|args| Arc::new(Program { args, ..Program::clone(program) }));
         self.last = Some((Arc::clone(program), clean.clone()));

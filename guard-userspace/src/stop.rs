@@ -1,11 +1,11 @@
 //! SIGINT, SIGTERM and SIGHUP as a request to finish.
 //!
 //! The handler is our own and not tokio's for one reason: it is installed without `SA_RESTART`, so
-//! that a write to a pipe that nobody empties (`trace | less`) and a read from an idle standard
-//! input are interrupted too, instead of keeping the program alive for ever.
+//! that a write to a pipe that nobody empties (`trace | less`) is interrupted too, instead of keeping
+//! the program alive for ever.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -42,6 +42,13 @@ impl Drop for Stop {
             let _ = handle(signal, libc::SIG_DFL);
         }
         WAKE.store(-1, Ordering::Relaxed);
+    }
+}
+
+impl AsFd for Stop {
+    /// Readable once a signal has come.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
     }
 }
 

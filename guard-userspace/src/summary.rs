@@ -119,7 +119,12 @@ impl fmt::Display for Summary {
             write!(f, ", {} could not be decoded", self.undecodable)?;
         }
         writeln!(f, "\n{:<8}{:>12}{:>12}{:>16}{:>16}", "", "seen", "shown", "lost: ring full", "recursion")?;
-        for KindSummary { kind, seen, shown, ring_full, recursion } in &self.kinds {
+        // A kind of which there was nothing says nothing; the three of every life always do.
+        let worth_a_line = |entry: &&KindSummary| {
+            entry.kind <= Kind::EXIT || entry.seen + entry.ring_full + entry.recursion.unwrap_or(0) > 0
+        };
+        for KindSummary { kind, seen, shown, ring_full, recursion } in self.kinds.iter().filter(worth_a_line)
+        {
             let recursion = recursion.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
             writeln!(f, "{:<8}{seen:>12}{shown:>12}{ring_full:>16}{recursion:>16}", kind.name())?;
         }

@@ -39,7 +39,7 @@ impl SecondText {
 
 /// The nanoseconds within the second.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 10^9 - 1")]
+#[expect(clippy::cast_possible_truncation, reason = "0 to 10^9 - 1")]
 pub const fn fraction_ns(unix_ns: i64) -> u32 {
     unix_ns.rem_euclid(SECOND) as u32
 }

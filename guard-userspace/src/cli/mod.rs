@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod completions;
+mod probe;
 mod trace;
 mod values;
 
@@ -13,7 +14,7 @@ use crate::exit::{Code, Failure, HELP, say};
 
 /// See every process on this host, live, for almost nothing.
 #[derive(Debug, Parser)]
-#[command(name = "processguard", version, after_help = HELP, disable_help_subcommand = true)]
+#[command(name = "processguard", version, after_help = HELP, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = false)]
 pub struct Command {
     #[command(subcommand)]
     verb: Verb,
@@ -26,6 +27,7 @@ pub struct Command {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Trace(Box<trace::Arguments>),
+    Probe(probe::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -53,6 +55,7 @@ pub fn run(command: Command) -> Result<Code, Failure> {
     log(command.verbose);
     match command.verb {
         Verb::Trace(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Probe(arguments) => arguments.run(),
         Verb::Completions(arguments) => arguments.run(&mut Command::command()).map(|()| Code::Ok),
     }
 }
@@ -89,7 +92,7 @@ fn one_line(error: &clap::Error) -> String {
         parts.push("the command line makes no sense".to_owned());
     }
     let mut line = parts.join("; ").replace(":; ", ": ");
-    line.push_str("; see `processguard --help` or `processguard VERB --help`");
+    line.push_str("; see --help");
     // The value in question is quoted by clap as it was given.
     crate::show::escape::message(&line)
 }

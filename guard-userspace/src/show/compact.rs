@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 22:36:49.123  fork       812  bash             by sshd[790]
-//! 22:36:49.124  exec       812  ls               ls -la /tmp, in /root
+//! 22:36:49.124  exec       812  ls               ls -la /tmp  (in /root)
 //! 22:36:49.131  exit       812  ls               exit 2, ran 7.12ms, cpu 3.20ms, peak 2.9MiB
 //! ```
 //! Time, action, pid and name stand in columns; the rest says in words what happened and why.
@@ -119,17 +119,18 @@ impl Paint {
             let shown = program.arguments().count();
             put(out, format_args!(" ... ({shown} of {} arguments)", program.args_count));
         }
-        let flags = program.flags;
-        if !says_executable(program) || flags.executable_deleted {
-            self.with(out, DIM, |out| {
-                out.extend_from_slice(b", executable ");
-                path(out, &program.executable, flags.executable_truncated, flags.executable_deleted);
-            });
-        }
+        // Parentheses never stand bare in a quoted command line, so they end it visibly.
         self.with(out, DIM, |out| {
-            out.extend_from_slice(b", in ");
+            let flags = program.flags;
+            out.extend_from_slice(b"  (");
+            if !says_executable(program) || flags.executable_deleted {
+                path(out, &program.executable, flags.executable_truncated, flags.executable_deleted);
+                out.extend_from_slice(b", ");
+            }
+            out.extend_from_slice(b"in ");
             let (truncated, deleted) = (flags.working_directory_truncated, flags.working_directory_deleted);
             path(out, &program.working_directory, truncated, deleted);
+            out.push(b')');
         });
         if exec.caps_gained != 0 {
             self.with(out, RED, |out| gained(out, exec.caps_gained));
@@ -358,7 +359,7 @@ fn size(out: &mut Vec<u8>, bytes: u64) {
 
 /// Hundredths of `bytes / 2^shift`.
 const fn u64_share(bytes: u64, shift: u32) -> u64 {
-    (bytes >> shift) * 100 + ((bytes & ((1 << shift) - 1)) * 100 >> shift)
+    (bytes >> shift) * 100 + (((bytes & ((1 << shift) - 1)) * 100) >> shift)
 }
 
 fn pid(out: &mut Vec<u8>, pid: u32) {

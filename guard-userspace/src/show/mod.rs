@@ -14,7 +14,6 @@ use json::JsonWriter;
 
 /// Turns events into lines.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one in the whole program")]
 pub enum Renderer {
     /// For people.
     Compact(CompactWriter),

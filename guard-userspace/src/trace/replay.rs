@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::Path;
 
 use guard_core::event::Action;
 use guard_core::ids::BootId;
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{Show, Wanted, quiet_if_closed};
 use crate::clock::Stamp;
@@ -39,14 +41,14 @@ pub enum Error {
         source: io::Error,
     },
     /// A line is no event.
-    #[error("{name}:{line}:{}{source}", column(.source))]
+    #[error("{name}:{line}:{}{cause}", column(.cause))]
     Line {
         /// The file.
         name: String,
         /// Number of the line, from 1.
         line: u64,
-        /// What is wrong with it.
-        source: json::Error,
+        /// What is wrong with it; part of the message, and so no source.
+        cause: json::Error,
     },
     /// The last line has no end.
     #[error("{name}:{line}: the last line is cut short: its writer was interrupted")]
@@ -91,22 +93,37 @@ fn column(error: &json::Error) -> String {
 /// # Errors
 /// If the input cannot be read or the output cannot be written.
 pub fn run(input: &Path, show: Show) -> Result<(), Failure> {
-    let _stop = Stop::install().map_err(|source| Failure::System { action: "handle signals", source })?;
-    let (name, reader): (String, Box<dyn Read>) = if input == Path::new("-") {
-        ("standard input".to_owned(), Box::new(io::stdin()))
+    let stop = Stop::install().map_err(|source| Failure::System { action: "handle signals", source })?;
+    let (name, opened) = if input == Path::new("-") {
+        ("standard input".to_owned(), io::stdin().as_fd().try_clone_to_owned().map(File::from))
     } else {
-        let name = escape::display(input.as_os_str().as_encoded_bytes());
-        match open(input) {
-            Ok(file) => (name, Box::new(file)),
-            Err(source) => return Err(Error::Open { name, source }.into()),
-        }
+        (escape::display(input.as_os_str().as_encoded_bytes()), open(input))
     };
-    quiet_if_closed(Replay::new(name, show).run(BufReader::with_capacity(256 * 1024, reader)))
+    let file = match opened {
+        Ok(file) => file,
+        Err(source) => return Err(Error::Open { name, source }.into()),
+    };
+    let reader = BufReader::with_capacity(256 * 1024, Interruptible { file, stop });
+    quiet_if_closed(Replay::new(name, show).run(reader))
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let file = File::open(PathBuf::from(path))?;
+    let file = File::open(path)?;
     if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+}
+
+/// A file of which a read ends when the request to stop comes, however long the file stays silent.
+struct Interruptible {
+    file: File,
+    stop: Stop,
+}
+
+impl Read for Interruptible {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut ready = [PollFd::new(&self.file, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
+        poll(&mut ready, None)?;
+        if requested() { Err(io::ErrorKind::Interrupted.into()) } else { self.file.read(buffer) }
+    }
 }
 
 struct Replay {
@@ -176,10 +193,10 @@ impl Replay {
         if text.trim_ascii().is_empty() {
             return Ok(Wanted::More);
         }
-        let line = json::read(text).map_err(|source| {
+        let line = json::read(text).map_err(|cause| {
             let (name, line) = (self.name.clone(), self.line);
             if text.ends_with(b"\n") {
-                Error::Line { name, line, source }
+                Error::Line { name, line, cause }
             } else {
                 Error::CutShort { name, line }
             }
