@@ -2,6 +2,7 @@
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use aya_log_ebpf::debug;
 use guard_common::layout::ABSENT;
 use guard_common::limits::{
     ARGS_LARGE_BYTES, ARGS_MEDIUM_BYTES, ARGS_SMALL_BYTES, EXEC_LARGE_BYTES, EXEC_MEDIUM_BYTES,
@@ -130,6 +131,9 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
     if !last && (flags & (EXEC_EXE_TRUNCATED | EXEC_CWD_TRUNCATED) != 0 || !fits) {
         entry.discard(u64::from(aya_ebpf::bindings::BPF_RB_NO_WAKEUP));
         return false;
+    }
+    if flags & (EXEC_EXE_TRUNCATED | EXEC_CWD_TRUNCATED) != 0 {
+        debug!((), "a path of process {} is longer than a record", task::tgid(task));
     }
     let first: u64 = mm.read(offset!(mm_arg_start));
     // Through memory, so that the verifier sees the bound on the very number that is used.

@@ -2,6 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use aya_log_ebpf::warn;
 use guard_common::config::FILTER_INHERIT;
 use guard_common::limits::YOUNGEST_CHILDREN;
 use guard_common::wire::{Fork, Kind};
@@ -63,8 +64,10 @@ fn record<K: Kernel>(child: K) {
     if config!(filter) & FILTER_INHERIT != 0 {
         let parent = task::tgid(child.follow(offset!(task_real_parent)));
         if filter::is_watched(parent) {
-            // Full: the child is not followed, and its absence from the watch set shows it.
-            let _ = WATCHED.insert(task::tgid(child), 0, 0);
+            let tgid = task::tgid(child);
+            if WATCHED.insert(tgid, 0, 0).is_err() {
+                warn!((), "the watch set is full: process {} is not followed", tgid);
+            }
         }
     }
     if !emit::wanted(Kind::FORK) || !filter::passes(child) {

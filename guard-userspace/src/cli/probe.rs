@@ -42,6 +42,7 @@ impl Arguments {
             child_signals: false,
             ring_bytes: RING_BYTES,
             attach: Attach::Auto,
+            kernel_log: false,
         });
         let text = if self.json { json(&findings) } else { lines(&findings) };
         match Sink::Stdout.write(text.as_bytes()) {

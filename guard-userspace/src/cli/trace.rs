@@ -146,6 +146,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOW", conflicts_with = "input", help_heading = "Source")]
     attach: Option<AttachBy>,
 
+    /// Have the kernel programs tell of rare conditions on standard error: a full watch set, a path
+    /// longer than a record
+    #[arg(long, conflicts_with = "input", help_heading = "Sensor")]
+    kernel_log: bool,
+
     /// Show also the SIGCHLD that the kernel sends at each child's end
     #[arg(long, conflicts_with = "input", help_heading = "Source")]
     child_signals: bool,
@@ -245,6 +250,7 @@ impl Arguments {
                     AttachBy::Btf => Attach::Btf,
                     AttachBy::Classic => Attach::Classic,
                 },
+                kernel_log: self.kernel_log,
             },
             interval: self.interval.unwrap_or(Duration::from_millis(20)),
             duration: self.duration,

@@ -14,7 +14,7 @@ use guard_common::wire::Kind;
 use super::classic::{self, Tracefs};
 use super::error::kernel_release;
 use super::losses::Watched;
-use super::{Attach, Error, Options, Watch, cgroups, preempt};
+use super::{Attach, Error, Options, Watch, cgroups, kernel_log, preempt};
 
 /// The kernel programs, compiled from guard-ebpf. Empty if built without a BPF toolchain.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GUARD_EBPF_OBJECT"));
@@ -122,6 +122,7 @@ pub(crate) fn load(
         .map_max_entries("COUNTERS", cpus)
         .override_global("LAYOUT", &kernel.layout, true)
         .override_global("CONFIG", &config, true);
+    kernel_log::configure(&mut loader, options.kernel_log);
     let ebpf = loader.load(OBJECT).map_err(|error| Error::system("create the sensor's maps", error))?;
     Ok((ebpf, config, tracefs))
 }

@@ -5,6 +5,7 @@ mod btf;
 mod cgroups;
 mod classic;
 mod error;
+mod kernel_log;
 mod layout;
 mod losses;
 mod preempt;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use aya::Btf;
 use aya::maps::{HashMap, MapData, RingBuf};
+use aya_log::EbpfLogger;
 use guard_common::control::{Control, CpuCounters};
 use guard_common::decode;
 use guard_common::wire::Kind;
@@ -27,6 +29,7 @@ use rustix::time::{ClockId, clock_gettime};
 use attach::{Attached, Kernel};
 pub use btf::BtfError;
 pub use error::{Error, ErrorKind};
+use kernel_log::KernelLog;
 use losses::Losses;
 use ring::Ring;
 use shared::SharedArray;
@@ -53,6 +56,9 @@ pub struct Options {
     pub ring_bytes: u32,
     /// How fork, exec and exit are attached.
     pub attach: Attach,
+    /// Load the programs with their own diagnostics, which go to `tracing` under the target
+    /// `kernel`. Without, the code for it is never reached.
+    pub kernel_log: bool,
 }
 
 /// Which processes are observed.
@@ -125,6 +131,7 @@ pub struct Sensor {
     seen: [u64; Kind::COUNT],
     undecodable: u64,
     asked_for_recursion: Instant,
+    kernel_log: Option<EbpfLogger<KernelLog>>,
 }
 
 impl Sensor {
@@ -157,6 +164,7 @@ impl Sensor {
         let ring = Ring::new(take_ring(&mut attached.ebpf)?, share::<Control>(&attached, "CONTROL", 1)?);
         let counters = share::<CpuCounters>(&attached, "COUNTERS", cpus as usize)?;
         let losses = Losses::new(counters, std::mem::take(&mut attached.watched));
+        let kernel_log = options.kernel_log.then(|| kernel_log::open(&mut attached.ebpf)).transpose()?;
         Ok(Self {
             attached,
             ring,
@@ -166,6 +174,7 @@ impl Sensor {
             seen: [0; Kind::COUNT],
             undecodable: 0,
             asked_for_recursion: Instant::now(),
+            kernel_log,
         })
     }
 
@@ -244,6 +253,9 @@ impl Sensor {
     }
 
     fn tell_losses(&mut self, now_ns: u64, ask_for_recursion: bool, core: &mut Core) {
+        if let Some(log) = &mut self.kernel_log {
+            log.flush();
+        }
         let mut lost = self.losses.new_ring_full();
         if ask_for_recursion {
             self.asked_for_recursion = Instant::now();

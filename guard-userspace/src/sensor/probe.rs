@@ -84,6 +84,26 @@ fn missing_capabilities() -> Vec<&'static str> {
     NEEDED.iter().filter(|(one, _)| !own.effective.contains(*one)).map(|(_, name)| *name).collect()
 }
 
+/// What follows if a thing works, and if it does not.
+type Consequence = [&'static str; 2];
+
+const PRIVILEGED: Consequence = ["programs can be loaded", "the trace cannot run"];
+const PINS: Consequence =
+    ["a pinned sensor can outlive its reader", "a sensor cannot be pinned; the trace needs no pins"];
+const GROUPS: Consequence =
+    ["containers and systemd units are named", "containers and systemd units stay unnamed"];
+const CLASSIC: Consequence = ["fork, exec and exit can use classic tracepoints", "only tp_btf can be used"];
+const TYPES: Consequence = ["the kernel's structures are known", "the trace cannot run"];
+const RING: Consequence = ["records reach userspace in order", "the trace cannot run"];
+const HOOK: Consequence = ["one kind of record", "the trace cannot run"];
+const START: Consequence = ["processes that exist at the start are known", "the trace cannot run"];
+const PREEMPTED: Consequence = [
+    "fork, exec and exit use tp_btf",
+    "fork, exec and exit use classic tracepoints, which lose nothing here",
+];
+const ENFORCE: Consequence =
+    ["the kernel can enforce a policy", "no enforcement in the kernel; the trace needs none"];
+
 struct Probe {
     list: Vec<Finding>,
     blocked: Option<ErrorKind>,
@@ -91,10 +111,11 @@ struct Probe {
 
 impl Probe {
     /// Notes an answer that the trace does not depend on.
-    fn optional(&mut self, name: &'static str, answer: Result<String, String>, consequence: &'static str) {
-        let (state, detail) = match answer {
-            Ok(detail) => (State::Yes, detail),
-            Err(detail) => (State::No, detail),
+    fn optional(&mut self, name: &'static str, answer: Result<String, String>, consequence: Consequence) {
+        let [if_yes, if_no] = consequence;
+        let (state, detail, consequence) = match answer {
+            Ok(detail) => (State::Yes, detail, if_yes),
+            Err(detail) => (State::No, detail, if_no),
         };
         self.list.push(Finding { name, state, detail, consequence, required: false });
     }
@@ -104,13 +125,14 @@ impl Probe {
         &mut self,
         name: &'static str,
         answer: Result<(T, String), Error>,
-        consequence: &'static str,
+        consequence: Consequence,
     ) -> Option<T> {
-        let (value, state, detail) = match answer {
-            Ok((value, detail)) => (Some(value), State::Yes, detail),
+        let [if_yes, if_no] = consequence;
+        let (value, state, detail, consequence) = match answer {
+            Ok((value, detail)) => (Some(value), State::Yes, detail, if_yes),
             Err(error) => {
                 self.blocked = self.blocked.or(Some(error.kind()));
-                (None, State::No, full(&error))
+                (None, State::No, full(&error), if_no)
             }
         };
         self.list.push(Finding { name, state, detail, consequence, required: true });
@@ -118,7 +140,8 @@ impl Probe {
     }
 
     /// Notes what could not be tried.
-    fn unknown(&mut self, name: &'static str, consequence: &'static str, required: bool) {
+    fn unknown(&mut self, name: &'static str, consequence: Consequence, required: bool) {
+        let [_, consequence] = consequence;
         let detail = "not tried: something above does not work".to_owned();
         self.list.push(Finding { name, state: State::Unknown, detail, consequence, required });
     }
@@ -126,7 +149,7 @@ impl Probe {
     fn capabilities(&mut self) {
         let answer =
             require_privileges().map(|()| ((), "CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN".to_owned()));
-        self.required("capabilities", answer, "programs can be loaded");
+        self.required("capabilities", answer, PRIVILEGED);
     }
 
     fn files(&mut self) {
@@ -136,27 +159,26 @@ impl Probe {
             after.starts_with("bpf ").then(|| before.split(' ').nth(4).unwrap_or_default().to_owned())
         });
         let answer = mounted.ok_or_else(|| "not mounted; `mount -t bpf bpf /sys/fs/bpf`".to_owned());
-        self.optional("bpffs", answer, "a pinned sensor can outlive its reader; `trace` needs none");
+        self.optional("bpffs", answer, PINS);
         let hierarchies = cgroups::hierarchies().unwrap_or_default();
         let v2 = hierarchies.iter().find(|hierarchy| hierarchy.id == 0);
         let answer = v2
             .map(|hierarchy| hierarchy.mount.display().to_string())
             .ok_or_else(|| "not mounted; `mount -t cgroup2 cgroup2 /sys/fs/cgroup`".to_owned());
-        self.optional("cgroup2", answer, "containers and systemd units are named by it");
+        self.optional("cgroup2", answer, GROUPS);
         let tracefs = Tracefs::open().and_then(|tracefs| tracefs.id("sched/sched_process_fork"));
         let answer = tracefs.map(|_| "readable".to_owned()).map_err(|error| error.to_string());
-        self.optional("tracefs", answer, "fork, exec and exit can use classic tracepoints");
+        self.optional("tracefs", answer, CLASSIC);
     }
 
     fn programs(&mut self, options: &Options) {
-        const HOOK: &str = "one kind of record";
         let types = btf::Btf::running().map_err(Error::from).and_then(|found| {
             let layout = layout::resolve(&found)
                 .map_err(|fields| Error::Layout { kernel: super::error::kernel_release(), fields })?;
             Ok((layout, layout::hooks(&found)))
         });
         let types = types.map(|types| (types, btf::VMLINUX.to_owned()));
-        let types = self.required("btf", types, "the kernel's structures are known");
+        let types = self.required("btf", types, TYPES);
         let loaded = types.filter(|_| self.blocked.is_none()).and_then(|(layout, hooks)| {
             let full_types = Btf::from_sys_fs()
                 .map_err(|error| Error::system("read the kernel's type information", error))
@@ -166,14 +188,14 @@ impl Probe {
                 let (ebpf, _, _) = attach::load(&kernel, options, &[], super::possible_cpus()?)?;
                 Ok(((ebpf, btf), detail))
             });
-            self.required("ring_buffer", ring, "records reach userspace in order")
+            self.required("ring_buffer", ring, RING)
         });
         let Some((mut ebpf, btf)) = loaded else {
             for hook in &HOOKS {
                 self.unknown(hook.tracepoint, HOOK, true);
             }
-            self.unknown("task_iterator", "processes that exist at the start are known", true);
-            self.unknown("lsm", "the kernel can enforce a policy", false);
+            self.unknown("task_iterator", START, true);
+            self.unknown("lsm", ENFORCE, false);
             return;
         };
         for hook in &HOOKS {
@@ -184,21 +206,21 @@ impl Probe {
         let iterator = attach::open_iterator(&mut ebpf, &btf)
             .and_then(super::processes::read)
             .map(|found| ((), format!("{} processes", found.len())));
-        self.required("task_iterator", iterator, "processes that exist at the start are known");
+        self.required("task_iterator", iterator, START);
         self.preemption(&mut ebpf, &btf);
         let lsm = lsm(&mut ebpf, &btf);
-        self.optional("lsm", lsm, "the kernel can enforce a policy; `trace` does not");
+        self.optional("lsm", lsm, ENFORCE);
     }
 
     fn preemption(&mut self, ebpf: &mut Ebpf, btf: &Btf) {
         let tried = attach::load_btf(ebpf, "preempt_probe", "sched_process_fork", btf)
             .and_then(|()| preempt::callbacks_are_preemptible(ebpf));
         let answer = match tried {
-            Ok(false) => Ok("callbacks are not preempted; tp_btf is used".to_owned()),
-            Ok(true) => Err("callbacks are preempted; classic tracepoints are used".to_owned()),
+            Ok(false) => Ok("tracepoint callbacks are not preempted".to_owned()),
+            Ok(true) => Err("tracepoint callbacks are preempted".to_owned()),
             Err(error) => Err(full(&error)),
         };
-        self.optional("lossless_tp_btf", answer, "how fork, exec and exit are attached");
+        self.optional("lossless_tp_btf", answer, PREEMPTED);
     }
 }
 
