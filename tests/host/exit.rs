@@ -104,6 +104,17 @@ fn a_kill_names_its_sender() -> Result<()> {
 }
 
 #[test]
+fn a_kill_by_a_thread_names_the_process() -> Result<()> {
+    let tracer = Tracer::start(&[])?;
+    let truth = truth::run(&["killed-by-other-user", "--by-thread", "--killer-name", "the-process"])?;
+    let trace = tracer.stop()?;
+    let exit = exit(&trace, truth.one("victim")?)?;
+    assert_eq!(exit.number("processguard.cause.sender.pid")?, truth.one("killer")?.pid()?);
+    assert_eq!(exit.text("processguard.cause.sender.name")?, "the-process");
+    Ok(())
+}
+
+#[test]
 fn a_name_reads_as_text_in_a_cause() -> Result<()> {
     let tracer = Tracer::start_compact(&["--color", "never"])?;
     let truth = truth::run(&["killed-by-other-user", "--killer-name", "\u{1b}[31mred"])?;

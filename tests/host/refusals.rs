@@ -73,6 +73,51 @@ fn the_probe_agrees_with_the_trace() -> Result<()> {
 }
 
 #[test]
+fn as_root_without_capabilities() -> Result<()> {
+    let output = Command::new(host::tool("setpriv")?)
+        .arg("--bounding-set=-sys_admin,-bpf,-perfmon")
+        .arg(host::processguard()?)
+        .arg("trace")
+        .output()?;
+    assert_refused(&output, &["cap_bpf", "cap_perfmon"])
+}
+
+#[test]
+fn capabilities_are_enough_without_root() -> Result<()> {
+    let (_directory, program) = public()?;
+    let ours = fs::read_to_string("/proc/self/status")?;
+    let ours = ours.lines().find_map(|line| line.strip_prefix("CapEff:")).context("CapEff")?;
+    let resource = u64::from_str_radix(ours.trim(), 16)? & 1 << 24 != 0;
+    // What --help names; the build machines have no CAP_SYS_RESOURCE to give.
+    let given = if resource { "-all,+bpf,+perfmon,+sys_resource" } else { "-all,+bpf,+perfmon" };
+    let mut command = Command::new(host::tool("setpriv")?);
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.arg(format!("--inh-caps={given}")).arg(format!("--ambient-caps={given}"));
+    command.arg(program).args(["trace", "--format", "json", "--events", "exec", "--count", "3"]);
+    let _storm = guard_tests::truth::Workload::start(&["storm", "--seconds", "60"])?;
+    let output = command.current_dir("/").output()?;
+    ensure!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[test]
+fn without_type_information() -> Result<()> {
+    let script = "mount -t tmpfs tmpfs /sys/kernel/btf && exec \"$@\"";
+    let run = |verb: &str| {
+        let mut command = Command::new(host::tool("unshare")?);
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(host::processguard()?).arg(verb);
+        anyhow::Ok(command.output()?)
+    };
+    assert_refused(&run("trace")?, &["btf"])?;
+    let probe = run("probe")?;
+    assert_ne!(probe.status.code(), Some(0));
+    assert!(
+        String::from_utf8(probe.stdout)?.lines().any(|line| line.starts_with("no") && line.contains("btf"))
+    );
+    Ok(())
+}
+
+#[test]
 fn unwritable_output() -> Result<()> {
     for path in ["/no/such/directory/file", "/proc/version", "/tmp"] {
         let output = run(0, &["trace", "--output", path])?;

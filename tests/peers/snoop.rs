@@ -104,7 +104,7 @@ fn compare(workload: impl FnOnce() -> Result<()>) -> Result<()> {
 
 #[test]
 fn stress_ng() -> Result<()> {
-    let operations = host::scaled("20", "500")?;
+    let operations = host::scaled("200", "2000")?;
     // Its exec stressor refuses to run as root, and wants a directory to write to.
     let directory = tempfile::tempdir()?;
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;

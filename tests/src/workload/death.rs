@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 
 use super::Args;
@@ -88,8 +88,9 @@ pub(super) fn self_kill(args: &Args) -> Result<()> {
     Truth::open(args)?.line(&child.wait("process")?)
 }
 
-/// `killed-by-other-user --victim-uid U --killer-uid V --killer-name NAME --signal N`: a victim of
-/// one user, killed by a process of another (real) user.
+/// `killed-by-other-user --victim-uid U --killer-uid V --killer-name NAME --signal N [--by-thread]`:
+/// a victim of one user, killed by a process of another (real) user, or by a thread of it that has
+/// another name.
 pub(super) fn killed(args: &Args) -> Result<()> {
     let mut truth = Truth::open(args)?;
     let (victim_uid, killer_uid) = (args.number("victim-uid", 65_534)?, args.number("killer-uid", 0)?);
@@ -109,8 +110,14 @@ pub(super) fn killed(args: &Args) -> Result<()> {
     let killer = Child::fork(|| {
         sys::set_name(name)?;
         sys::set_ids(killer_uid, 0)?; // Root's effective id keeps the right to kill.
-        sys::kill(victim.pid, signal)?;
-        Ok(0)
+        if !args.has("by-thread") {
+            return sys::kill(victim.pid, signal).map(|()| 0);
+        }
+        let thread = thread::spawn(move || {
+            sys::set_name("some-thread")?;
+            sys::kill(victim.pid, signal)
+        });
+        thread.join().map_err(|_| anyhow!("the thread panicked"))?.map(|()| 0)
     })?;
     truth.line(&with(killer.wait("killer")?, "name", name))?;
     truth.line(&victim.wait("victim")?)
