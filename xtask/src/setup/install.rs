@@ -66,29 +66,30 @@ fn apt(packages: &BTreeSet<&'static str>) -> Result<()> {
     let mut known = in_archive(packages);
     if known.len() < packages.len() {
         // No list yet, as in a fresh container, or one too old to have the package.
-        step("apt-get update", || sh::run(quiet_apt().arg("update")))?;
+        step("apt-get update", || sh::quietly(apt_get().arg("update")))?;
         known = in_archive(packages);
     }
     let names = known.iter().copied().collect::<Vec<_>>();
     if names.is_empty() {
         return Ok(());
     }
-    let install = || sh::run(quiet_apt().args(["install", "--yes", "--no-install-recommends"]).args(&names));
+    let install =
+        || sh::quietly(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(&names));
     let what = format!("apt-get install {}", names.join(" "));
     if step(&what, install).is_err() {
         // An old list names versions that the archive no longer has.
-        step("apt-get update", || sh::run(quiet_apt().arg("update")))?;
+        step("apt-get update", || sh::quietly(apt_get().arg("update")))?;
         step(&what, install)?;
     }
     Ok(())
 }
 
-fn quiet_apt() -> Command {
+fn apt_get() -> Command {
     let mut apt = Command::new("apt-get");
     apt.env("DEBIAN_FRONTEND", "noninteractive");
     // Waits for another apt instead of failing; never removes what somebody else installed.
     apt.args([
-        "-qq",
+        "-q",
         "-o",
         "DPkg::Lock::Timeout=300",
         "-o",
