@@ -50,7 +50,7 @@ EXIT STATUS
   0  done; also if the reader of standard output has gone (`processguard trace | head`)
   1  failed while running
   2  the command line makes no sense: an unknown option, a filter that cannot be read
-  3  privileges are missing (root, or CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE)
+  3  privileges are missing (root, or CAP_BPF and CAP_PERFMON)
   4  the kernel lacks a feature; `processguard probe` tells which
   5  the output cannot be written
   6  the input cannot be read";

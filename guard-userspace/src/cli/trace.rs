@@ -48,10 +48,9 @@ FILES
 
 /// Show every fork, exec, exit and signal on this host, with its cause
 ///
-/// Events come from the kernel through eBPF, which needs root or CAP_BPF, CAP_PERFMON and
-/// CAP_SYS_RESOURCE; or from a saved JSON stream (--input), which needs nothing. An event is shown if it
-/// meets all filters. Filters by pid, tree, user and control group run in the kernel: what they drop
-/// costs nearly nothing.
+/// Events come from the kernel through eBPF, which needs root or CAP_BPF and CAP_PERFMON; or from a saved
+/// JSON stream (--input), which needs nothing. An event is shown if it meets all filters. Filters by pid,
+/// tree, user and control group run in the kernel: what they drop costs nearly nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = concat_help(), after_help = HELP)]
 pub(super) struct Arguments {
