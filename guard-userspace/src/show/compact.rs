@@ -316,7 +316,8 @@ fn says_executable(program: &Program) -> bool {
     let first = program.arguments().next().unwrap_or_default();
     let first = first.strip_prefix(b"-").unwrap_or(first);
     if first.starts_with(b"/") {
-        first == program.executable
+        // Where /bin is a link to /usr/bin, both names are one.
+        first == program.executable || program.executable.strip_prefix(b"/usr") == Some(first)
     } else {
         base(first) == base(&program.executable)
     }

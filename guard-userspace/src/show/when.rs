@@ -34,6 +34,8 @@ impl When {
     /// In this form.
     #[must_use]
     pub fn new(form: Timestamps) -> Self {
+        // The C library reads the zone's file at the first question: better now than in the loop.
+        let _ = offset_s(0);
         Self { form, second: SecondText::default(), zone: Zone::default(), first_ns: None }
     }
 
