@@ -110,17 +110,8 @@ fn stress_ng() -> Result<()> {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;
     compare(|| {
         let mut stress = Command::new(host::tool("stress-ng")?);
-        stress.args([
-            "--exec",
-            "2",
-            "--exec-ops",
-            operations,
-            "--fork",
-            "1",
-            "--fork-ops",
-            operations,
-            "--quiet",
-        ]);
+        stress.args(["--exec", "2", "--exec-max", "32", "--exec-ops", operations]);
+        stress.args(["--fork", "1", "--fork-ops", operations, "--quiet"]);
         let status = stress.current_dir(directory.path()).uid(65_534).gid(65_534).status()?;
         ensure!(status.success(), "stress-ng: {status}");
         Ok(())
