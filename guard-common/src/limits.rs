@@ -4,10 +4,10 @@
 pub const COMM_BYTES: usize = 16;
 
 /// Bytes of variable data in a small exec record: paths and arguments of most execs.
-pub const EXEC_SMALL_BYTES: usize = 768;
+pub const EXEC_SMALL_BYTES: usize = 512;
 
 /// Bytes of arguments up to which a small exec record is tried first.
-pub const ARGS_SMALL_BYTES: usize = 384;
+pub const ARGS_SMALL_BYTES: usize = 192;
 
 /// Bytes of variable data in a medium exec record: compiler command lines.
 pub const EXEC_MEDIUM_BYTES: usize = 4096;
@@ -37,9 +37,10 @@ pub const YOUNGEST_CHILDREN: u32 = 32;
 /// Bytes of a control group path that a record keeps.
 pub const CGROUP_PATH_BYTES: usize = 1024;
 
-/// Bytes of the ring unless the user asks otherwise: at the highest storm seen on two cores
-/// (about 3 MiB of records a second) it holds over two seconds of an absent reader.
-pub const RING_BYTES: u32 = 8 * 1024 * 1024;
+/// Bytes of the ring unless the user asks otherwise. The highest storm that two cores made, 10,000
+/// spawns a second, is about 10 MiB of records a second: this holds 400 ms of it, twenty times the
+/// reader's interval. The reader maps the ring twice over, so it counts double in its memory.
+pub const RING_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Thread groups of which one exit is elected where the kernel does not say which thread was last.
 pub const EXIT_CLAIMS: u32 = 4096;

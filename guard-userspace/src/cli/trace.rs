@@ -137,7 +137,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = units::duration, conflicts_with = "input", help_heading = "Source")]
     interval: Option<Duration>,
 
-    /// Size of the kernel's ring buffer, a power of two [default: 8MiB]
+    /// Size of the kernel's ring buffer, a power of two [default: 4MiB]
     #[arg(long, value_name = "SIZE", value_parser = values::ring_size, conflicts_with = "input", help_heading = "Source")]
     ring_size: Option<u32>,
 

@@ -161,6 +161,8 @@ impl Sensor {
         // From here on nothing is missed; what exists already is read now.
         let snapshots = processes::read(attach::open_iterator(&mut attached.ebpf, &btf)?)?;
         watch(&mut attached.ebpf, &options.watch, &snapshots)?;
+        drop(btf);
+        give_back_memory();
         let ring = Ring::new(take_ring(&mut attached.ebpf)?, share::<Control>(&attached, "CONTROL", 1)?);
         let counters = share::<CpuCounters>(&attached, "COUNTERS", cpus as usize)?;
         let losses = Losses::new(counters, std::mem::take(&mut attached.watched));
@@ -309,6 +311,13 @@ fn check_ring_size(bytes: u32) -> Result<(), Error> {
 fn possible_cpus() -> Result<u32, Error> {
     let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::system(format!("read {path}"), error))?;
     u32::try_from(cpus).map_err(|error| Error::system("count the CPUs", error))
+}
+
+/// The kernel's type information takes over 20 MB while it is read. Freed, it stays with the
+/// allocator, unless that is told to give it back.
+fn give_back_memory() {
+    // SAFETY: no pointers involved; the allocator locks itself.
+    unsafe { libc::malloc_trim(0) };
 }
 
 fn take_ring(ebpf: &mut aya::Ebpf) -> Result<RingBuf<MapData>, Error> {
