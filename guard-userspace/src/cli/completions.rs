@@ -2,7 +2,7 @@
 
 use clap_complete::Shell;
 
-use crate::exit::Failure;
+use crate::exit::{Failure, HELP};
 use crate::output::{self, Sink};
 
 /// Print a completion script for a shell
@@ -10,7 +10,7 @@ use crate::output::{self, Sink};
 /// EXAMPLES
 ///   processguard completions bash > /etc/bash_completion.d/processguard
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, after_help = HELP)]
 pub(super) struct Arguments {
     /// The shell
     shell: Shell,

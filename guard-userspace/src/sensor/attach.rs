@@ -142,25 +142,60 @@ pub(crate) fn attach(
             preempt::callbacks_are_preemptible(&mut ebpf)?
         }
     };
-    let mut attached = Attached { ebpf, watched: Vec::new(), classic: Vec::new() };
+    // All are loaded before the first is attached: the verifier takes its time, and between the
+    // first attachment and the last the stream is partial.
+    let mut loaded = Vec::new();
     for hook in HOOKS.iter().filter(|hook| hook.is_needed(options)) {
-        let program = match (hook.classic().filter(|_| classic), tracefs) {
+        let way = match (hook.classic().filter(|_| classic), tracefs) {
             (Some((program, tracepoint)), Some(tracefs)) => {
-                attach_classic(&mut attached, program, tracepoint, tracefs)?
+                load_classic(&mut ebpf, program, tracepoint)?;
+                let id = tracefs.id(tracepoint);
+                Way::Classic { program, id: id.map_err(|error| failed_to_attach(tracepoint, error))? }
             }
-            _ => attach_btf(&mut attached.ebpf, hook, kernel.btf)?,
+            _ => {
+                load_btf(&mut ebpf, hook.program, hook.tracepoint, kernel.btf)?;
+                Way::Btf
+            }
+        };
+        loaded.push((hook, way));
+    }
+    load_iterator(&mut ebpf, kernel.btf)?;
+    let mut attached = Attached { ebpf, watched: Vec::new(), classic: Vec::new() };
+    for (hook, way) in loaded {
+        let program = match way {
+            Way::Btf => attach_btf(&mut attached.ebpf, hook)?,
+            Way::Classic { program, id } => attach_classic(&mut attached, program, hook.tracepoint, id)?,
         };
         attached.watched.push(Watched { kind: hook.kind, program });
     }
     Ok(attached)
 }
 
-/// Opens the task iterator: reading it yields one snapshot record per process.
-pub(crate) fn open_iterator(ebpf: &mut Ebpf, btf: &Btf) -> Result<File, Error> {
+/// How a hook's program is attached.
+enum Way {
+    Btf,
+    /// To the classic tracepoint of this number.
+    Classic {
+        program: &'static str,
+        id: u64,
+    },
+}
+
+/// Loads the task iterator.
+pub(crate) fn load_iterator(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), Error> {
+    let program: &mut Iter = ebpf
+        .program_mut("snapshot")
+        .ok_or(Error::NoObject)?
+        .try_into()
+        .map_err(|error| Error::system("use the task iterator", error))?;
+    program.load("task", btf).map_err(|error| refused(error, "iter/task"))
+}
+
+/// Opens the loaded task iterator: reading it yields one snapshot record per process.
+pub(crate) fn open_iterator(ebpf: &mut Ebpf) -> Result<File, Error> {
     let failed = |error| Error::system("open the task iterator", error);
     let program: &mut Iter =
         ebpf.program_mut("snapshot").ok_or(Error::NoObject)?.try_into().map_err(failed)?;
-    program.load("task", btf).map_err(|error| refused(error, "iter/task"))?;
     let link = program.attach().map_err(failed)?;
     let link = program.take_link(link).map_err(failed)?;
     link.into_file().map_err(|error| Error::system("open the task iterator", error))
@@ -181,9 +216,17 @@ pub(crate) fn load_btf(
     program.load(tracepoint, btf).map_err(|error| refused(error, tracepoint))
 }
 
-fn attach_btf(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<OwnedFd, Error> {
-    load_btf(ebpf, hook.program, hook.tracepoint, btf)?;
-    let failed = |error| Error::system(format!("attach to {}", hook.tracepoint), error);
+fn load_classic(ebpf: &mut Ebpf, name: &'static str, tracepoint: &'static str) -> Result<(), Error> {
+    let program: &mut TracePoint = ebpf
+        .program_mut(name)
+        .ok_or(Error::NoObject)?
+        .try_into()
+        .map_err(|error| Error::system(format!("use the program {name}"), error))?;
+    program.load().map_err(|error| refused(error, tracepoint))
+}
+
+fn attach_btf(ebpf: &mut Ebpf, hook: &Hook) -> Result<OwnedFd, Error> {
+    let failed = |error| failed_to_attach(hook.tracepoint, error);
     let program: &mut BtfTracePoint =
         ebpf.program_mut(hook.program).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
     program.attach().map_err(failed)?;
@@ -194,20 +237,20 @@ fn attach_classic(
     attached: &mut Attached,
     name: &'static str,
     tracepoint: &'static str,
-    tracefs: &Tracefs,
+    id: u64,
 ) -> Result<OwnedFd, Error> {
-    let failed = |error| Error::system(format!("attach to {tracepoint}"), error);
+    let failed = |error| failed_to_attach(tracepoint, error);
     let program: &mut TracePoint =
         attached.ebpf.program_mut(name).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
-    program.load().map_err(|error| refused(error, tracepoint))?;
     let fd = program.fd().map_err(failed)?.as_fd();
-    let event = tracefs
-        .id(tracepoint)
-        .and_then(|id| classic::attach(fd, id))
-        .map_err(|error| Error::system(format!("attach to {tracepoint}"), error))?;
+    let event = classic::attach(fd, id).map_err(|error| failed_to_attach(tracepoint, error))?;
     let copy = duplicate(fd)?;
     attached.classic.push(event);
     Ok(copy)
+}
+
+fn failed_to_attach(tracepoint: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::system(format!("attach to {tracepoint}"), error)
 }
 
 fn duplicate(fd: impl AsFd) -> Result<OwnedFd, Error> {

@@ -159,7 +159,7 @@ impl Sensor {
         watch(&mut ebpf, &options.watch, &[])?;
         let mut attached = attach::attach(ebpf, &kernel, options, tracefs.as_ref())?;
         // From here on nothing is missed; what exists already is read now.
-        let snapshots = processes::read(attach::open_iterator(&mut attached.ebpf, &btf)?)?;
+        let snapshots = processes::read(attach::open_iterator(&mut attached.ebpf)?)?;
         watch(&mut attached.ebpf, &options.watch, &snapshots)?;
         drop(btf);
         give_back_memory();

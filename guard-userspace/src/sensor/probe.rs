@@ -203,7 +203,8 @@ impl Probe {
             let skipped = answer.map(|()| ((), skipped(&ebpf, hook.program)));
             self.required(hook.tracepoint, skipped, HOOK);
         }
-        let iterator = attach::open_iterator(&mut ebpf, &btf)
+        let iterator = attach::load_iterator(&mut ebpf, &btf)
+            .and_then(|()| attach::open_iterator(&mut ebpf))
             .and_then(super::processes::read)
             .map(|found| ((), format!("{} processes", found.len())));
         self.required("task_iterator", iterator, START);
