@@ -9,18 +9,12 @@ pub const EXEC_SMALL_BYTES: usize = 512;
 /// Bytes of arguments up to which a small exec record is tried first.
 pub const ARGS_SMALL_BYTES: usize = 192;
 
-/// Bytes of variable data in a medium exec record: compiler command lines.
-pub const EXEC_MEDIUM_BYTES: usize = 4096;
-
-/// Bytes of arguments up to which a medium exec record is tried.
-pub const ARGS_MEDIUM_BYTES: usize = 3072;
-
-/// Bytes of variable data in a large exec record: two paths of `PATH_MAX` (4096) bytes each and
-/// [`ARGS_LARGE_BYTES`] of arguments.
-pub const EXEC_LARGE_BYTES: usize = 16_384;
+/// Bytes of variable data in a large exec record: [`ARGS_LARGE_BYTES`] of arguments and as much for
+/// both paths together.
+pub const EXEC_LARGE_BYTES: usize = 8192;
 
 /// Bytes of the argument vector that any exec record keeps at most; more is marked as truncated.
-pub const ARGS_LARGE_BYTES: usize = 8192;
+pub const ARGS_LARGE_BYTES: usize = 4096;
 
 /// Bytes of one path component with its NUL (`NAME_MAX` + 1).
 pub const COMPONENT_BYTES: usize = 256;

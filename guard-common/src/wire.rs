@@ -6,7 +6,7 @@
 
 use core::mem::size_of;
 
-use crate::limits::{CGROUP_PATH_BYTES, COMM_BYTES, EXEC_LARGE_BYTES, EXEC_MEDIUM_BYTES, EXEC_SMALL_BYTES};
+use crate::limits::{CGROUP_PATH_BYTES, COMM_BYTES, EXEC_LARGE_BYTES, EXEC_SMALL_BYTES};
 
 /// What a record tells. A newtype and not an enum: an unknown value must stay a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -368,7 +368,6 @@ plain! {
     Cgroup = 24 + 8 + 16,
     Snapshot = 24 + 96,
     ExecRoom<EXEC_SMALL_BYTES> = 160 + EXEC_SMALL_BYTES,
-    ExecRoom<EXEC_MEDIUM_BYTES> = 160 + EXEC_MEDIUM_BYTES,
     ExecRoom<EXEC_LARGE_BYTES> = 160 + EXEC_LARGE_BYTES,
     CgroupFull = 48 + CGROUP_PATH_BYTES,
 }

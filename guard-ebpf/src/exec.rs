@@ -4,10 +4,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use aya_log_ebpf::debug;
 use guard_common::layout::ABSENT;
-use guard_common::limits::{
-    ARGS_LARGE_BYTES, ARGS_MEDIUM_BYTES, ARGS_SMALL_BYTES, EXEC_LARGE_BYTES, EXEC_MEDIUM_BYTES,
-    EXEC_SMALL_BYTES,
-};
+use guard_common::limits::{ARGS_LARGE_BYTES, ARGS_SMALL_BYTES, EXEC_LARGE_BYTES, EXEC_SMALL_BYTES};
 use guard_common::wire::{
     EXEC_ARGS_UNREADABLE, EXEC_CWD_DELETED, EXEC_CWD_TRUNCATED, EXEC_EXE_DELETED, EXEC_EXE_TRUNCATED,
     EXEC_SECURE, ExecRoom, Kind,
@@ -77,7 +74,7 @@ fn bit(structure: Untyped, number: u32) -> bool {
     byte >> (number % 8) & 1 != 0
 }
 
-/// Makes the record in the smallest room that fits. The arguments' size is known beforehand, that
+/// Makes the record in the smaller room if it fits. The arguments' size is known beforehand, that
 /// of the paths is not: a room that turns out too small is given back.
 #[inline(always)]
 fn record<K: Kernel>(task: K, call: Call) {
@@ -87,11 +84,6 @@ fn record<K: Kernel>(task: K, call: Call) {
     let Some(attempt) = Attempt::new(Kind::EXEC) else { return };
     if args <= ARGS_SMALL_BYTES
         && fill::<K, EXEC_SMALL_BYTES, ARGS_SMALL_BYTES>(&attempt, task, call, args, false)
-    {
-        return;
-    }
-    if args <= ARGS_MEDIUM_BYTES
-        && fill::<K, EXEC_MEDIUM_BYTES, ARGS_MEDIUM_BYTES>(&attempt, task, call, args, false)
     {
         return;
     }
@@ -116,15 +108,20 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
     let fs = task.follow(offset!(task_fs));
     let exe = Start { dentry: file.follow(offset!(file_dentry)), mount: file.follow(offset!(file_mnt)) };
     let cwd = Start { dentry: fs.follow(offset!(fs_pwd_dentry)), mount: fs.follow(offset!(fs_pwd_mnt)) };
-    // SAFETY: places within the reserved record.
-    let (exec, data, sink) = unsafe {
+    // SAFETY: places within the reserved record; `exe_inode` gets its own value at the end.
+    let (exec, sink) = unsafe {
         let exec = &raw mut (*room).exec;
-        let data = (&raw mut (*room).data).cast::<u8>();
-        (exec, data, Sink::<BYTES>::new(data, &raw mut (*exec).cwd_bytes, &raw mut (*exec).flags))
+        let sink = Sink::<BYTES> {
+            data: (&raw mut (*room).data).cast(),
+            end: &raw mut (*exec).cwd_bytes,
+            flags: &raw mut (*exec).flags,
+            top: &raw mut (*exec).exe_inode,
+        };
+        (exec, sink.clear())
     };
-    let top = path::walk(sink, exe, (EXEC_EXE_TRUNCATED, EXEC_EXE_DELETED), 0);
+    path::walk(sink, exe, (EXEC_EXE_TRUNCATED, EXEC_EXE_DELETED));
     let exe_bytes = sink.end();
-    path::walk(sink, cwd, (EXEC_CWD_TRUNCATED, EXEC_CWD_DELETED), top);
+    path::walk(sink, cwd, (EXEC_CWD_TRUNCATED, EXEC_CWD_DELETED));
     let args_start = sink.end() as usize;
     let mut flags = sink.flags() | call.flags;
     let fits = args_start <= BYTES - ARGS;
@@ -148,7 +145,7 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
     let args_read = fits && {
         // SAFETY: at most `ARGS` bytes from a place that leaves room for as many.
         let answer =
-            unsafe { bpf_probe_read_user(data.add(args_start).cast(), args_bytes, first as *const _) };
+            unsafe { bpf_probe_read_user(sink.data.add(args_start).cast(), args_bytes, first as *const _) };
         answer == 0
     };
     if !args_read {

@@ -20,49 +20,55 @@ pub(crate) struct Start<K> {
     pub(crate) mount: K,
 }
 
-/// Where components go: `BYTES` bytes of a record, and two of its fields.
+/// Where components go: `BYTES` bytes of a record, and three of its fields.
 ///
-/// `end` and `flags` live in the record and not in registers: what is loaded from there is any
-/// number to the verifier, so that all turns of a loop, and all ways out of it, look the same and
-/// are checked once.
+/// The fields hold what the walk knows so far, in the record and not in registers: what is loaded
+/// from there is any number to the verifier, so that all turns of a loop, and all ways out of it,
+/// look the same and are checked once.
 #[derive(Clone, Copy)]
 pub(crate) struct Sink<const BYTES: usize> {
-    data: *mut u8,
-    end: *mut u32,
-    flags: *mut u32,
+    /// The components.
+    pub(crate) data: *mut u8,
+    /// Bytes used.
+    pub(crate) end: *mut u32,
+    /// Flags set.
+    pub(crate) flags: *mut u32,
+    /// A mount known to have no path below it, or 0.
+    pub(crate) top: *mut u64,
 }
 
 impl<const BYTES: usize> Sink<BYTES> {
     /// # Safety
-    /// For as long as the sink is used, `data` must be writable for `BYTES` bytes, `end` and
-    /// `flags` must be readable and writable.
+    /// For as long as the sink is used, `data` must be writable for `BYTES` bytes, and the other
+    /// places readable and writable.
     #[inline(always)]
-    pub(crate) unsafe fn new(data: *mut u8, end: *mut u32, flags: *mut u32) -> Self {
+    pub(crate) unsafe fn clear(self) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
-            end.write_volatile(0);
-            flags.write_volatile(0);
+            self.end.write_volatile(0);
+            self.flags.write_volatile(0);
+            self.top.write_volatile(0);
         }
-        Self { data, end, flags }
+        self
     }
 
     /// Bytes used.
     #[inline(always)]
     pub(crate) fn end(self) -> u32 {
-        // SAFETY: the promise of `new`.
+        // SAFETY: the promise of `clear`.
         unsafe { self.end.read_volatile() }
     }
 
     /// Flags set.
     #[inline(always)]
     pub(crate) fn flags(self) -> u32 {
-        // SAFETY: the promise of `new`.
+        // SAFETY: the promise of `clear`.
         unsafe { self.flags.read_volatile() }
     }
 
     #[inline(always)]
     fn set(self, flag: u32) {
-        // SAFETY: the promise of `new`.
+        // SAFETY: the promise of `clear`.
         unsafe { self.flags.write_volatile(self.flags() | flag) };
     }
 
@@ -80,15 +86,14 @@ impl<const BYTES: usize> Sink<BYTES> {
         if written <= 0 {
             return ControlFlow::Break(());
         }
-        // SAFETY: the promise of `new`.
+        // SAFETY: the promise of `clear`.
         unsafe { self.end.write_volatile(at as u32 + written as u32) };
         ControlFlow::Continue(())
     }
 }
 
 /// Writes the components of a path, and sets `truncated` if the root is not reached, `deleted` if
-/// the entry itself was removed. `top` is a mount known to have no path below it, or 0; returned
-/// is the start's mount if it turned out to be one.
+/// the entry itself was removed.
 ///
 /// Within the first mount, which is nearly always the only one, a typed pointer is followed by
 /// loads; the structure around a mount can only be reached as an address.
@@ -97,8 +102,7 @@ pub(crate) fn walk<K: Kernel, const BYTES: usize>(
     sink: Sink<BYTES>,
     start: Start<K>,
     (truncated, deleted): (u32, u32),
-    top: u64,
-) -> u64 {
+) {
     let mut dentry = start.dentry;
     let mount = start.mount.address();
     let root: u64 = start.mount.read(offset!(vfsmount_root));
@@ -108,25 +112,27 @@ pub(crate) fn walk<K: Kernel, const BYTES: usize>(
     let mut steps = 0;
     while dentry.address() != root {
         if steps == PATH_STEPS || sink.push(dentry.read(offset!(dentry_name))).is_break() {
-            sink.set(truncated);
-            return 0;
+            return sink.set(truncated);
         }
         let parent = dentry.follow(offset!(dentry_parent));
         if parent.address() == dentry.address() {
             // A file without a directory: memfd, say.
-            return 0;
+            return;
         }
         dentry = parent;
         steps += 1;
     }
-    if mount == top {
-        return top;
+    // SAFETY: the promise of `clear`.
+    if mount == unsafe { sink.top.read_volatile() } {
+        return;
     }
     let before = sink.end();
     if below(sink, mount).is_break() {
         sink.set(truncated);
+    } else if sink.end() == before {
+        // SAFETY: the promise of `clear`.
+        unsafe { sink.top.write_volatile(mount) };
     }
-    if sink.end() == before { mount } else { 0 }
 }
 
 /// Where a mount lies in the tree of mounts.
