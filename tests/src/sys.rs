@@ -215,6 +215,17 @@ pub fn exit_thread(code: i32) -> ! {
     }
 }
 
+/// Lets the kernel kill this process when its parent is gone, so that a test that fails leaves
+/// nothing behind. To be asked for again after a change of user.
+///
+/// # Errors
+/// If the kernel has no such thing.
+pub fn die_with_parent() -> Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).context("PR_SET_PDEATHSIG")?;
+    Ok(())
+}
+
 /// A thread id of the calling thread.
 #[must_use]
 pub fn tid() -> i32 {

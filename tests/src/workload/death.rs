@@ -101,6 +101,7 @@ pub(super) fn killed(args: &Args) -> Result<()> {
         if victim_uid != 0 {
             sys::become_user(victim_uid)?;
         }
+        sys::die_with_parent()?;
         (&told).write_all(b"x").context("say that the victim is ready")?;
         loop {
             thread::park();

@@ -70,6 +70,7 @@ pub(super) fn family(args: &Args) -> Result<()> {
 
 /// Says that this process is a member of the family.
 fn member(args: &Args) -> Result<()> {
+    sys::die_with_parent()?;
     Truth::open(args)?.line(&json!({ "what": "member", "pid": sys::pid() }))
 }
 

@@ -66,6 +66,7 @@ fn target(mut told: &std::io::PipeWriter, truth: &mut Truth) -> Result<i32> {
     sys::take_signal(libc::SIGHUP, Disposition::Handle)?;
     sys::take_signal(libc::SIGTERM, Disposition::Default)?;
     truth.line(&timer()?)?;
+    sys::die_with_parent()?;
     told.write_all(b"x").context("say that the target is ready")?;
     loop {
         thread::park();
