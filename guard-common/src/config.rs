@@ -44,6 +44,8 @@ pub const FILTER_CHILD_SIGNALS: u32 = 1 << 4;
 pub const HAS_GROUP_DEAD: u32 = 1 << 0;
 /// `mark_victim` gives a task and not only a pid.
 pub const HAS_VICTIM_TASK: u32 = 1 << 1;
+/// `sched_prepare_exec` shows credentials before and after an exec (since 6.10).
+pub const HAS_PREPARE_EXEC: u32 = 1 << 2;
 
 const _: () = assert!(size_of::<Config>() == 48);
 

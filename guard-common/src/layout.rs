@@ -222,6 +222,8 @@ layout! {
 
     /// Number of arguments of an exec.
     bprm_argc: required "linux_binprm" "argc",
+    /// Credentials that an exec is about to give.
+    bprm_cred: required "linux_binprm" "cred",
     /// Whether an exec gains privileges: a bit, counted from the structure's beginning.
     bprm_secureexec: optional "linux_binprm" "#secureexec",
 

@@ -135,6 +135,9 @@ pub struct Exec {
     pub header: Header,
     /// The process after the exec.
     pub task: Task,
+    /// Effective capabilities that the old program did not have; [`UNKNOWN`] where the kernel has
+    /// no hook before the change of credentials.
+    pub caps_gained: u64,
     /// Inode of the executable.
     pub exe_inode: u64,
     /// Device of the executable as the kernel encodes it: major << 20 | minor.
@@ -360,14 +363,14 @@ plain! {
     ProcKey = 16,
     Task = 96,
     Fork = 24 + 96,
-    Exec = 24 + 96 + 8 + 8 * 4,
+    Exec = 24 + 96 + 16 + 8 * 4,
     Exit = 24 + 96 + 10 * 8 + 8,
     Signal = 24 + 96 + 16 + 8 + 6 * 4 + 16,
     Oom = 24 + 96 + 16,
     Listen = 24 + 96 + 16 + 8,
     Cgroup = 24 + 8 + 16,
     Snapshot = 24 + 96,
-    ExecRoom<EXEC_SMALL_BYTES> = 160 + EXEC_SMALL_BYTES,
-    ExecRoom<EXEC_LARGE_BYTES> = 160 + EXEC_LARGE_BYTES,
+    ExecRoom<EXEC_SMALL_BYTES> = 168 + EXEC_SMALL_BYTES,
+    ExecRoom<EXEC_LARGE_BYTES> = 168 + EXEC_LARGE_BYTES,
     CgroupFull = 48 + CGROUP_PATH_BYTES,
 }

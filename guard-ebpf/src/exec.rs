@@ -3,26 +3,57 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use aya_log_ebpf::debug;
+use guard_common::config::HAS_PREPARE_EXEC;
 use guard_common::layout::ABSENT;
 use guard_common::limits::{ARGS_LARGE_BYTES, ARGS_SMALL_BYTES, EXEC_LARGE_BYTES, EXEC_SMALL_BYTES};
 use guard_common::wire::{
     EXEC_ARGS_UNREADABLE, EXEC_CWD_DELETED, EXEC_CWD_TRUNCATED, EXEC_EXE_DELETED, EXEC_EXE_TRUNCATED,
-    EXEC_SECURE, ExecRoom, Kind,
+    EXEC_SECURE, ExecRoom, Kind, UNKNOWN,
 };
 
 use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
 use crate::filter;
+use crate::maps::EXEC_GAINS_BY_PROCESS;
 use crate::path::{self, Sink, Start};
 use crate::read::{Kernel, Typed, Untyped};
 use crate::task;
 
-/// What the two hooks know each in its own way.
+/// What is known before the record has room: some of it each hook knows in its own way.
 #[derive(Clone, Copy)]
 struct Call {
+    gained: u64,
     old_tid: u32,
     args_count: u32,
     flags: u32,
+}
+
+/// `sched_prepare_exec(task, bprm)`: the new credentials are known, the old ones still in force.
+/// Nearly every exec gains nothing and leaves nothing here.
+#[inline(always)]
+pub(crate) fn prepare(ctx: &BtfTracePointContext) {
+    let task = Typed::at(ctx.arg::<u64>(0));
+    let effective = |cred: Typed| cred.read::<u64>(offset!(cred_cap_effective));
+    let before = effective(task.follow(offset!(task_cred)));
+    let after = effective(Typed::at(ctx.arg::<u64>(1)).follow(offset!(bprm_cred)));
+    let gained = after & !before;
+    if gained != 0 && EXEC_GAINS_BY_PROCESS.insert(task::tgid(task), gained, 0).is_err() {
+        debug!((), "the capabilities that process {} gains are not remembered", task::tgid(task));
+    }
+}
+
+/// What [`prepare`] found, once.
+#[inline(always)]
+fn gained(tgid: u32) -> u64 {
+    if config!(kernel) & HAS_PREPARE_EXEC == 0 {
+        return UNKNOWN;
+    }
+    let Some(found) = EXEC_GAINS_BY_PROCESS.get_ptr(tgid) else { return 0 };
+    // SAFETY: an aligned entry of the map; only this process's own exec writes it.
+    let gained = unsafe { *found };
+    // Absent is as good as removed.
+    let _ = EXEC_GAINS_BY_PROCESS.remove(tgid);
+    gained
 }
 
 /// `sched_process_exec(task, old_pid, bprm)`.
@@ -37,6 +68,7 @@ pub(crate) fn from_arguments(ctx: &BtfTracePointContext) {
     record(
         task,
         Call {
+            gained: gained(task::tgid(task)),
             old_tid: ctx.arg::<u32>(1),
             args_count: bprm.read(offset!(bprm_argc)),
             flags: if secure { EXEC_SECURE } else { 0 },
@@ -54,7 +86,10 @@ pub(crate) fn from_current(ctx: &TracePointContext) {
     }
     // SAFETY: the offset is that of `old_pid` in this kernel's record format.
     let old_tid = unsafe { ctx.read_at::<u32>(config!(exec_old_pid) as usize) }.unwrap_or(0);
-    record(task, Call { old_tid, args_count: argument_count(task), flags: 0 });
+    record(
+        task,
+        Call { gained: gained(task::tgid(task)), old_tid, args_count: argument_count(task), flags: 0 },
+    );
 }
 
 /// The number that the kernel put at the beginning of the initial stack.
@@ -156,6 +191,7 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
     // SAFETY: places within the reserved record.
     unsafe {
         task::fill(&raw mut (*exec).task, task);
+        (&raw mut (*exec).caps_gained).write(call.gained);
         (&raw mut (*exec).exe_inode).write(inode.read(offset!(inode_ino)));
         (&raw mut (*exec).exe_device).write(inode.follow(offset!(inode_sb)).read(offset!(sb_dev)));
         (&raw mut (*exec).old_tid).write(call.old_tid);

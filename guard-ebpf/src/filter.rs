@@ -23,13 +23,23 @@ pub(crate) fn passes<K: Kernel>(task: K) -> bool {
     {
         return false;
     }
-    filter & FILTER_CGROUP == 0 || in_cgroup(Untyped::at(task::cgroup(task).address()))
+    filter & FILTER_CGROUP == 0 || is_placed(Untyped::at(task.address()))
 }
 
 /// Whether a thread group is in the watch set.
 #[inline(always)]
 pub(crate) fn is_watched(tgid: u32) -> bool {
     WATCHED.get_ptr(tgid).is_some()
+}
+
+/// Whether a task is in or below the wanted control group, in whichever hierarchy that is.
+#[inline(always)]
+fn is_placed(task: Untyped) -> bool {
+    let set = task.follow(offset!(task_cgroups));
+    let (pids, memory) = (offset!(subsys_pids), offset!(subsys_memory));
+    in_cgroup(set.follow(offset!(css_set_dfl_cgrp)))
+        || pids != ABSENT && in_cgroup(task::controller_cgroup(set, pids))
+        || memory != ABSENT && in_cgroup(task::controller_cgroup(set, memory))
 }
 
 /// Whether a control group is the wanted one or below it.

@@ -45,6 +45,13 @@ fn fork_classic(ctx: TracePointContext) -> u32 {
     0
 }
 
+/// A new program is about to start.
+#[btf_tracepoint]
+fn exec_prepare(ctx: BtfTracePointContext) -> i32 {
+    exec::prepare(&ctx);
+    0
+}
+
 /// A new program in a process.
 #[btf_tracepoint]
 fn exec(ctx: BtfTracePointContext) -> i32 {

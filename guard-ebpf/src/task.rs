@@ -29,26 +29,40 @@ pub(crate) fn key<K: Kernel>(task: K) -> ProcKey {
     }
 }
 
-/// The name, as two words.
+/// The process's name, as two words: its leader's. Each thread has one of its own.
 #[inline(always)]
 pub(crate) fn comm<K: Kernel>(task: K) -> [u64; 2] {
-    let at = offset!(task_comm);
-    [task.read(at), task.read(at + 8)]
+    let (leader, at) = (task.follow(offset!(task_group_leader)), offset!(task_comm));
+    [leader.read(at), leader.read(at + 8)]
 }
 
 /// The control group that stands for a task: that of the v2 hierarchy, or, where that is the root
-/// and v1 controllers are in use, that of the pids or memory controller.
+/// and v1 controllers are in use, that of the pids or else of the memory controller.
 #[inline(always)]
 pub(crate) fn cgroup<K: Kernel>(task: K) -> K {
     let set = task.follow(offset!(task_cgroups));
     let v2 = set.follow(offset!(css_set_dfl_cgrp));
-    let depth: u32 = v2.read(offset!(cgroup_level));
-    if depth != 0 {
+    if !is_root(v2) {
         return v2;
     }
-    let controller =
-        if offset!(subsys_pids) != ABSENT { offset!(subsys_pids) } else { offset!(subsys_memory) };
-    if controller == ABSENT { v2 } else { controller_cgroup(set, controller) }
+    if offset!(subsys_pids) != ABSENT {
+        let pids = controller_cgroup(set, offset!(subsys_pids));
+        if !is_root(pids) {
+            return pids;
+        }
+    }
+    if offset!(subsys_memory) != ABSENT {
+        let memory = controller_cgroup(set, offset!(subsys_memory));
+        if !is_root(memory) {
+            return memory;
+        }
+    }
+    v2
+}
+
+#[inline(always)]
+fn is_root<K: Kernel>(cgroup: K) -> bool {
+    cgroup.read::<u32>(offset!(cgroup_level)) == 0
 }
 
 /// The control group of one controller's state.

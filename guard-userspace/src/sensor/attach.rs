@@ -7,6 +7,7 @@ use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use guard_common::config::{
     Config, FILTER_CGROUP, FILTER_CHILD_SIGNALS, FILTER_INHERIT, FILTER_UID, FILTER_WATCHED, HAS_GROUP_DEAD,
+    HAS_PREPARE_EXEC,
 };
 use guard_common::layout::Layout;
 use guard_common::wire::Kind;
@@ -43,6 +44,10 @@ pub(crate) const HOOKS: [Hook; 9] = [
     hook("exec", "sched_process_exec", Kind::EXEC),
     hook("fork", "sched_process_fork", Kind::FORK),
 ];
+
+/// Makes no records: it only notes for the exec hook what capabilities are gained. Not on every
+/// kernel.
+pub(crate) const PREPARE_EXEC: Hook = hook("exec_prepare", "sched_prepare_exec", Kind::EXEC);
 
 impl Hook {
     /// Whether it can be attached as a classic tracepoint, under which names.
@@ -139,12 +144,17 @@ pub(crate) fn attach(
         Attach::Classic => true,
         Attach::Auto => {
             load_btf(&mut ebpf, "preempt_probe", "sched_process_fork", kernel.btf)?;
-            preempt::callbacks_are_preemptible(&mut ebpf)?
+            // Where that cannot be tried, the way that loses nothing anywhere, if it can be had.
+            preempt::callbacks_are_preemptible(&mut ebpf)?.unwrap_or(tracefs.is_some())
         }
     };
     // All are loaded before the first is attached: the verifier takes its time, and between the
     // first attachment and the last the stream is partial.
     let mut loaded = Vec::new();
+    let prepare = kernel.hooks & HAS_PREPARE_EXEC != 0 && options.kinds.contains(&Kind::EXEC);
+    if prepare {
+        load_btf(&mut ebpf, PREPARE_EXEC.program, PREPARE_EXEC.tracepoint, kernel.btf)?;
+    }
     for hook in HOOKS.iter().filter(|hook| hook.is_needed(options)) {
         let way = match (hook.classic().filter(|_| classic), tracefs) {
             (Some((program, tracepoint)), Some(tracefs)) => {
@@ -160,6 +170,9 @@ pub(crate) fn attach(
         loaded.push((hook, way));
     }
     load_iterator(&mut ebpf, kernel.btf)?;
+    if prepare {
+        attach_btf(&mut ebpf, &PREPARE_EXEC)?;
+    }
     let mut attached = Attached { ebpf, watched: Vec::new(), classic: Vec::new() };
     for (hook, way) in loaded {
         let program = match way {

@@ -1,6 +1,6 @@
 //! Finds in the kernel's type information what the programs need to know of it.
 
-use guard_common::config::{HAS_GROUP_DEAD, HAS_VICTIM_TASK};
+use guard_common::config::{HAS_GROUP_DEAD, HAS_PREPARE_EXEC, HAS_VICTIM_TASK};
 use guard_common::layout::{ABSENT, FIELDS, Field, Layout};
 
 use super::btf::Btf;
@@ -49,6 +49,9 @@ pub(crate) fn hooks(btf: &Btf) -> u32 {
     let victim = btf.tracepoint("mark_victim").unwrap_or_default();
     if victim.first().is_some_and(|first| *first == Some("task_struct")) {
         flags |= HAS_VICTIM_TASK;
+    }
+    if btf.tracepoint("sched_prepare_exec").is_some() {
+        flags |= HAS_PREPARE_EXEC;
     }
     flags
 }

@@ -25,8 +25,9 @@ const WAKE_AFTER: Duration = Duration::from_micros(700);
 /// Tries before callbacks count as not preemptible: a wake-up can come too early or too late.
 const TRIES: u32 = 3;
 
-/// Runs the probe. `program` must be loaded for the calling thread's id. Affinity is restored.
-pub(crate) fn callbacks_are_preemptible(ebpf: &mut Ebpf) -> Result<bool, Error> {
+/// Runs the probe, whose program must be loaded for the calling thread's id. `None` without the
+/// privilege to have a real-time thread. Affinity is restored.
+pub(crate) fn callbacks_are_preemptible(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
     let failed = |error: io::Error| Error::system("probe for preemptible tracepoints", error);
     let before = sched_getaffinity(None).map_err(|error| failed(error.into()))?;
     let cpu = (0..CpuSet::MAX_CPU).find(|&cpu| before.is_set(cpu)).unwrap_or(0);
@@ -38,17 +39,17 @@ pub(crate) fn callbacks_are_preemptible(ebpf: &mut Ebpf) -> Result<bool, Error> 
     answer
 }
 
-fn with_program(ebpf: &mut Ebpf) -> Result<bool, Error> {
+fn with_program(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
     let program: &mut BtfTracePoint = ebpf
         .program_mut("preempt_probe")
         .ok_or(Error::NoObject)?
         .try_into()
         .map_err(|error| Error::system("use the preemption probe", error))?;
     let link = program.attach().map_err(|error| Error::system("attach the preemption probe", error))?;
-    let mut preempted = Ok(false);
+    let mut preempted = Ok(None);
     for _ in 0..TRIES {
         preempted = one_try(ebpf);
-        if !matches!(preempted, Ok(false)) {
+        if !matches!(preempted, Ok(Some(false))) {
             break;
         }
     }
@@ -62,7 +63,7 @@ fn with_program(ebpf: &mut Ebpf) -> Result<bool, Error> {
     preempted
 }
 
-fn one_try(ebpf: &mut Ebpf) -> Result<bool, Error> {
+fn one_try(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
     let failed = |error: io::Error| Error::system("probe for preemptible tracepoints", error);
     let (tell, told) = mpsc::channel();
     let sleeper = thread::Builder::new()
@@ -83,7 +84,10 @@ fn one_try(ebpf: &mut Ebpf) -> Result<bool, Error> {
     let cloned = thread::Builder::new().spawn(|| ()).map_err(failed)?;
     let woke = sleeper.join().unwrap_or_else(|_| Err(io::Error::other("the probing thread panicked")));
     let _ = cloned.join();
-    let woke = woke.map_err(failed)?;
+    let woke = match woke {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+        woke => woke.map_err(failed)?,
+    };
     let times: Array<_, [u64; 2]> = ebpf
         .map("PROBE")
         .ok_or(Error::NoObject)?
@@ -91,7 +95,7 @@ fn one_try(ebpf: &mut Ebpf) -> Result<bool, Error> {
         .map_err(|error| Error::system("read the preemption probe", error))?;
     let [began, ended] =
         times.get(&0, 0).map_err(|error| Error::system("read the preemption probe", error))?;
-    Ok((began..ended).contains(&woke))
+    Ok(Some((began..ended).contains(&woke)))
 }
 
 fn become_realtime() -> io::Result<()> {

@@ -8,7 +8,7 @@ use aya::programs::{Lsm, ProgramError};
 use aya::{Btf, Ebpf};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::attach::{self, HOOKS, Kernel};
+use super::attach::{self, HOOKS, Kernel, PREPARE_EXEC};
 use super::classic::Tracefs;
 use super::error::ErrorKind;
 use super::{Error, Options, btf, cgroups, layout, losses, preempt};
@@ -97,6 +97,10 @@ const TYPES: Consequence = ["the kernel's structures are known", "the trace cann
 const RING: Consequence = ["records reach userspace in order", "the trace cannot run"];
 const HOOK: Consequence = ["one kind of record", "the trace cannot run"];
 const START: Consequence = ["processes that exist at the start are known", "the trace cannot run"];
+const GAINS: Consequence = [
+    "capabilities gained at an exec are known from the kernel",
+    "capabilities gained at an exec are those not seen before",
+];
 const PREEMPTED: Consequence = [
     "fork, exec and exit use tp_btf",
     "fork, exec and exit use classic tracepoints, which lose nothing here",
@@ -208,6 +212,9 @@ impl Probe {
             .and_then(super::processes::read)
             .map(|found| ((), format!("{} processes", found.len())));
         self.required("task_iterator", iterator, START);
+        let prepare = attach::load_btf(&mut ebpf, PREPARE_EXEC.program, PREPARE_EXEC.tracepoint, &btf);
+        let prepare = prepare.map(|()| "tp_btf".to_owned()).map_err(|error| full(&error));
+        self.optional(PREPARE_EXEC.tracepoint, prepare, GAINS);
         self.preemption(&mut ebpf, &btf);
         let lsm = lsm(&mut ebpf, &btf);
         self.optional("lsm", lsm, ENFORCE);
@@ -217,8 +224,9 @@ impl Probe {
         let tried = attach::load_btf(ebpf, "preempt_probe", "sched_process_fork", btf)
             .and_then(|()| preempt::callbacks_are_preemptible(ebpf));
         let answer = match tried {
-            Ok(false) => Ok("tracepoint callbacks are not preempted".to_owned()),
-            Ok(true) => Err("tracepoint callbacks are preempted".to_owned()),
+            Ok(Some(false)) => Ok("tracepoint callbacks are not preempted".to_owned()),
+            Ok(Some(true)) => Err("tracepoint callbacks are preempted".to_owned()),
+            Ok(None) => Err("not tried: real-time scheduling needs CAP_SYS_NICE".to_owned()),
             Err(error) => Err(full(&error)),
         };
         self.optional("lossless_tp_btf", answer, PREEMPTED);

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use guard_common::decode;
-use guard_common::wire::{self, EXEC_SECURE, ProcKey, Task};
+use guard_common::wire::{self, EXEC_SECURE, ProcKey, Task, UNKNOWN};
 use rustc_hash::FxHashMap;
 
 use crate::aged::Aged;
@@ -179,7 +179,12 @@ impl Table {
         });
         let exec = Exec {
             calling_thread: fixed.old_tid,
-            caps_gained: before.map_or(0, |before| task.caps_effective & !before),
+            // Without the kernel's word: what was not seen before, which misses what was given up and
+            // regained unseen.
+            caps_gained: match fixed.caps_gained {
+                UNKNOWN => before.map_or(0, |before| task.caps_effective & !before),
+                gained => gained,
+            },
             secure: fixed.flags & EXEC_SECURE != 0,
             since_fork_ns: (first && id.start_ns != 0)
                 .then(|| fixed.header.time_ns.saturating_sub(id.start_ns)),

@@ -130,6 +130,7 @@ pub(crate) fn exec(task: Task) -> Exec {
     let fixed = wire::Exec {
         header: header(Kind::EXEC, task.key.start_ns),
         task,
+        caps_gained: wire::UNKNOWN,
         exe_inode: 4242,
         exe_device: 8 << 20 | 1,
         old_tid: task.key.tgid,
