@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use guard_common::decode::{self, Record};
-use guard_common::wire::{self, Header, Kind};
+use guard_common::wire::{self, Header, Kind, Task};
 
-use crate::event::{Action, Event, Exit, ExitStatus, Gap, Name, Oom, Process};
+use crate::event::{Action, Event, Exit, ExitStatus, Gap, Name, Oom, Process, Program};
 use crate::ids::ProcId;
 use crate::limits::{Limits, VERDICT_WINDOW_NS};
 use crate::process::cause::{self, Verdict};
@@ -18,7 +18,12 @@ use crate::process::{Cgroups, Table, convert, usage};
 pub enum Input<'a> {
     /// A process that existed when the sensor was attached. All of these come before the first
     /// kernel record. Its control group's path may come before or after it.
-    Snapshot(Process),
+    Snapshot {
+        /// The process, as the task iterator found it.
+        task: Task,
+        /// What it runs, if that is known.
+        program: Option<Arc<Program>>,
+    },
     /// A record from the ring, in ring order.
     Kernel(Record<'a>),
     /// Records were lost before the next one.
@@ -72,7 +77,7 @@ impl Core {
     /// Takes in one input. `now_ns` is the time since boot.
     pub fn handle(&mut self, now_ns: u64, input: Input<'_>) {
         match input {
-            Input::Snapshot(process) => self.snapshot(process),
+            Input::Snapshot { task, program } => self.snapshot(&task, program),
             Input::Kernel(record) => self.record(now_ns, &record),
             Input::Gap(gap) => self.gap(now_ns, gap),
             Input::Cgroup { hierarchy, id, path } => self.cgroups.learn(hierarchy, id, path),
@@ -103,13 +108,9 @@ impl Core {
         &self.processes
     }
 
-    fn snapshot(&mut self, process: Process) {
-        let (hierarchy, id) = (process.cgroup.hierarchy, process.cgroup.id);
-        if let Some(path) = process.cgroup.path.as_deref() {
-            self.cgroups.learn(hierarchy, id, path);
-        }
-        let cgroup = self.cgroups.get(hierarchy, id);
-        self.processes.snapshot(process, cgroup);
+    fn snapshot(&mut self, task: &Task, program: Option<Arc<Program>>) {
+        let cgroup = self.cgroups.get(task.cgroup_hierarchy, task.cgroup_id);
+        self.processes.snapshot(task, program, cgroup);
     }
 
     fn record(&mut self, now_ns: u64, record: &Record<'_>) {
@@ -121,7 +122,7 @@ impl Core {
             Record::Oom(oom) => self.oom(oom),
             Record::Listen(listen) => self.listen(listen),
             Record::Cgroup(cgroup) => return self.cgroups.change(cgroup),
-            Record::Snapshot(snapshot) => return self.iterated(&snapshot.task),
+            Record::Snapshot(snapshot) => return self.snapshot(&snapshot.task, None),
         };
         // The ring itself says that the window is over. Only a broken record is from the future.
         self.handle_timeout(header.time_ns.min(now_ns));
@@ -207,11 +208,6 @@ impl Core {
         let cgroup = self.cgroups.get(record.task.cgroup_hierarchy, record.task.cgroup_id);
         let process = self.processes.see(&record.task, cgroup);
         self.emit(record.header, Action::Listen { process, listen: convert::listen(record) })
-    }
-
-    fn iterated(&mut self, task: &wire::Task) {
-        let cgroup = self.cgroups.get(task.cgroup_hierarchy, task.cgroup_id);
-        self.processes.iterated(task, cgroup);
     }
 
     /// A gap does not end what is held: the record that an exit waits for may still come, and the

@@ -112,14 +112,7 @@ fn sender(task: Task) -> Sender {
 
 fn snapshot_of(task: Task, executable: &[u8]) -> Input<'static> {
     let program = guard_core::event::Program { executable: executable.to_vec(), ..Default::default() };
-    Input::Snapshot(Process {
-        id: task.key.into(),
-        parent: task.parent.into(),
-        name: Name::new(task.comm),
-        caps_effective: task.caps_effective,
-        program: Some(Arc::new(program)),
-        ..Process::default()
-    })
+    Input::Snapshot { task, program: Some(Arc::new(program)) }
 }
 
 #[test]

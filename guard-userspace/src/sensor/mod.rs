@@ -14,6 +14,7 @@ mod processes;
 mod ring;
 mod shared;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::Btf;
@@ -190,7 +191,8 @@ impl Sensor {
             });
         }
         for snapshot in std::mem::take(&mut self.snapshots) {
-            core.handle(now_ns, Input::Snapshot(processes::describe(&snapshot)));
+            let program = processes::program(&snapshot).map(Arc::new);
+            core.handle(now_ns, Input::Snapshot { task: snapshot.task, program });
         }
     }
 

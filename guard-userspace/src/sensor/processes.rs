@@ -6,12 +6,10 @@ use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use guard_common::decode::{self, Record};
-use guard_common::wire::{Snapshot, TASK_KERNEL_THREAD};
-use guard_core::event::{Cgroup, Name, Process, Program, ProgramFlags};
-use guard_core::ids::ProcId;
+use guard_common::wire::{ProcKey, Snapshot, TASK_KERNEL_THREAD};
+use guard_core::event::{Program, ProgramFlags};
 
 use super::Error;
 
@@ -32,39 +30,17 @@ pub(crate) fn read(mut iterator: File) -> Result<Vec<Snapshot>, Error> {
         .collect()
 }
 
-/// Adds to a snapshot what procfs knows.
-pub(crate) fn describe(snapshot: &Snapshot) -> Process {
-    let task = &snapshot.task;
-    let kernel_thread = task.flags & TASK_KERNEL_THREAD != 0;
-    Process {
-        id: ProcId::from(task.key),
-        parent: ProcId::from(task.parent),
-        parent_name: Name::default(),
-        ns_pid: task.ns_tgid,
-        pid_namespace: task.pid_namespace,
-        uid: task.uid,
-        gid: task.gid,
-        euid: task.euid,
-        egid: task.egid,
-        caps_effective: task.caps_effective,
-        kernel_thread,
-        cgroup: Arc::new(Cgroup {
-            id: task.cgroup_id,
-            hierarchy: task.cgroup_hierarchy,
-            ..Cgroup::default()
-        }),
-        name: Name::new(task.comm),
-        program: if kernel_thread { None } else { program(ProcId::from(task.key)).map(Arc::new) },
-    }
-}
-
-/// Program and arguments of a process that is still the one named. All is read below the opened
+/// Program and arguments of a snapshot's process, if it is still there. All is read below the opened
 /// directory of the process, which fails once it has gone; its start time, in ticks, says that it
 /// is not a later one with the same pid.
-fn program(id: ProcId) -> Option<Program> {
-    let process = procfs::process::Process::new(id.pid.cast_signed()).ok()?;
+pub(crate) fn program(snapshot: &Snapshot) -> Option<Program> {
+    let ProcKey { start_ns, tgid, .. } = snapshot.task.key;
+    if snapshot.task.flags & TASK_KERNEL_THREAD != 0 {
+        return None;
+    }
+    let process = procfs::process::Process::new(tgid.cast_signed()).ok()?;
     let nanoseconds_per_tick = 1_000_000_000 / procfs::ticks_per_second();
-    if process.stat().ok()?.starttime != id.start_ns / nanoseconds_per_tick {
+    if process.stat().ok()?.starttime != start_ns / nanoseconds_per_tick {
         return None;
     }
     let (executable, executable_deleted) = split_deleted(process.exe().ok()?);

@@ -116,27 +116,10 @@ impl Table {
         self.current.get(&key.tgid).copied().unwrap_or(ProcId::from(key))
     }
 
-    /// Takes in a process that existed when the sensor was attached. A process already known
-    /// keeps what the snapshot does not say.
-    pub(crate) fn snapshot(&mut self, mut process: Process, cgroup: Arc<Cgroup>) {
-        process.cgroup = cgroup;
-        let id = process.id;
-        if let Some(entry) = self.entries.get_mut(id) {
-            process.program = process.program.or_else(|| entry.process.program.clone());
-            update(&mut entry.process, process);
-        } else if let Some(mut entry) = self.take_provisional(id) {
-            process.program = process.program.or_else(|| entry.process.program.clone());
-            update(&mut entry.process, process);
-            self.insert(id, id.start_ns, entry);
-        } else {
-            self.insert(id, id.start_ns, Entry::new(Arc::new(process), Birth::Unseen));
-        }
-    }
-
     /// Takes in a process that the task iterator found.
-    pub(crate) fn iterated(&mut self, task: &Task, cgroup: Arc<Cgroup>) {
+    pub(crate) fn snapshot(&mut self, task: &Task, program: Option<Arc<Program>>, cgroup: Arc<Cgroup>) {
         let id = self.resolve(task.key);
-        self.observe(id, task, cgroup, None, |_, _| ());
+        self.observe(id, task, cgroup, program, |_, _| ());
     }
 
     /// Takes in a fork. The child runs its parent's program.

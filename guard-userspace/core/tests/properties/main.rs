@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::decode::decode;
 use guard_common::wire::{self, Kind, Task};
-use guard_core::event::{Action, Cause, Event, Gap, LossCause, Lost, Process};
+use guard_core::event::{Action, Cause, Event, Gap, LossCause, Lost};
 use guard_core::ids::ProcId;
 use guard_core::{Core, Effect, Input, Limits};
 use proptest::prelude::*;
@@ -61,11 +61,7 @@ fn play(stream: &Stream, limits: Limits, iterated: bool) -> (Core, Vec<Event>) {
             if iterated {
                 Input::Kernel(testkit::decoded(testkit::bytes(&record)))
             } else {
-                Input::Snapshot(Process {
-                    id: task.key.into(),
-                    parent: task.parent.into(),
-                    ..Process::default()
-                })
+                Input::Snapshot { task, program: None }
             },
         );
     }
