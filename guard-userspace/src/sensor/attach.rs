@@ -347,3 +347,38 @@ fn classic_offsets(config: &mut Config, options: &Options) -> Result<Option<Trac
         Err(_) => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sensor::{btf, layout};
+
+    /// A layout that puts a field where none begins: the verifier knows better.
+    #[test]
+    fn a_refused_program_names_hook_kernel_and_the_verifiers_last_words() {
+        assert!(rustix::process::geteuid().is_root(), "needs root: run `cargo xtask test`");
+        let types = btf::Btf::running().unwrap();
+        let mut layout = layout::resolve(&types).unwrap();
+        layout.task_group_leader += 1;
+        let btf = Btf::from_sys_fs().unwrap();
+        let kernel = Kernel { layout, hooks: layout::hooks(&types), btf: &btf };
+        let options = Options {
+            kinds: vec![Kind::FORK],
+            watch: Watch::All,
+            uid: None,
+            cgroup: None,
+            child_signals: false,
+            ring_bytes: 4096,
+            attach: Attach::Btf,
+            kernel_log: false,
+        };
+        let (ebpf, _, tracefs) = load(&kernel, &options, &[], 1).unwrap();
+        let Err(error) = attach(ebpf, &kernel, &options, tracefs.as_ref()) else {
+            panic!("the verifier accepted a misplaced field")
+        };
+        let text = error.to_string();
+        assert!(text.contains("sched_process_fork"), "{text}");
+        assert!(text.contains(&kernel_release()), "{text}");
+        assert!(text.contains("processed"), "{text}");
+    }
+}
