@@ -12,7 +12,8 @@ use crate::sh;
 pub(super) const BPF_LINKER: &str = "0.13.0";
 /// The newest whose minimum rustc is below the workspace's.
 pub(super) const CARGO_DENY: &str = "0.20.2";
-/// bpf-linker's LLVM must be able to read what the compiler writes: rustc 1.96 and 1.97 have LLVM 22.
+/// bpf-linker's LLVM must be able to read what the compiler writes. Debian's rustc 1.96 has LLVM 22; what a
+/// nightly 1.101 with LLVM 23 wrote was read and loaded too, which LLVM does not promise.
 pub(super) const LLVM: u32 = 22;
 
 /// One tool.
