@@ -63,7 +63,7 @@ pub(crate) fn from_arguments(ctx: &BtfTracePointContext) {
     if !emit::wanted(Kind::EXEC) || !filter::passes(task) {
         return;
     }
-    let bprm = Untyped::at(ctx.arg::<u64>(2));
+    let bprm = Typed::at(ctx.arg::<u64>(2));
     let secure = offset!(bprm_secureexec) != ABSENT && bit(bprm, offset!(bprm_secureexec));
     record(
         task,
@@ -104,9 +104,9 @@ fn argument_count(task: Untyped) -> u32 {
 
 /// Whether a bit is set, counted from the structure's beginning.
 #[inline(always)]
-fn bit(structure: Untyped, number: u32) -> bool {
-    let byte: u8 = structure.read(number / 8);
-    byte >> (number % 8) & 1 != 0
+fn bit<K: Kernel>(structure: K, number: u32) -> bool {
+    let word: u32 = structure.read(number / 32 * 4);
+    word >> (number % 32) & 1 != 0
 }
 
 /// Makes the record in the smaller room if it fits. The arguments' size is known beforehand, that
