@@ -16,9 +16,6 @@ use crate::{
 /// The kernel tests run on the real kernel and storm it: one at a time, or they measure each other.
 const KERNEL_TESTS: &str = "guard-tests";
 
-/// Its memcpy, made for the kernel, would take the place of libc's in a test program.
-const KERNEL_PROGRAMS: &str = "guard-ebpf";
-
 /// What a full run at small counts may take on two cores (design, section 8).
 const SMALL_LIMIT: Duration = Duration::from_secs(25 * 60);
 
@@ -53,15 +50,7 @@ pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
         cargo.env("PROCESSGUARD_SCALE", if scale == Scale::Small { "small" } else { "full" });
     };
     let mut pure = sh::cargo();
-    pure.args([
-        "test",
-        "--workspace",
-        "--no-fail-fast",
-        "--exclude",
-        KERNEL_TESTS,
-        "--exclude",
-        KERNEL_PROGRAMS,
-    ]);
+    pure.args(["test", "--workspace", "--no-fail-fast", "--exclude", KERNEL_TESTS]);
     pure.args(&args.filter);
     with_environment(&mut pure);
     // Last, and without doc tests, so that the closing line of this command counts real tests.
