@@ -32,6 +32,7 @@ pub(crate) fn hierarchies() -> io::Result<Vec<Hierarchy>> {
     Ok(parse(&mounts, &controllers))
 }
 
+/// v2 comes first.
 fn parse(mounts: &str, controllers: &str) -> Vec<Hierarchy> {
     let number = |name: &str| {
         controllers.lines().find_map(|line| {
@@ -62,6 +63,7 @@ fn parse(mounts: &str, controllers: &str) -> Vec<Hierarchy> {
             found.push(hierarchy);
         }
     }
+    found.sort_unstable_by_key(|hierarchy| hierarchy.id);
     found
 }
 
