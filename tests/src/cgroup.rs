@@ -43,9 +43,14 @@ impl Cgroup {
         let (group, file) = match v1("memory") {
             Ok(root) => (Self::make(root, path)?, "memory.limit_in_bytes"),
             Err(_) => {
-                let root = mounted(|kind, _| kind == "cgroup2").context("no memory controller")?;
-                fs::write(root.join("cgroup.subtree_control"), "+memory").context("+memory")?;
-                (Self::make(root, path)?, "memory.max")
+                let group = Self::v2(path).context("no memory controller")?;
+                // A controller is handed down from each level to the next, and not in the leaf.
+                let above: Vec<&Path> =
+                    group.path.ancestors().skip(1).take_while(|path| path.starts_with(&group.root)).collect();
+                for directory in above.into_iter().rev() {
+                    fs::write(directory.join("cgroup.subtree_control"), "+memory").context("+memory")?;
+                }
+                (group, "memory.max")
             }
         };
         fs::write(group.directory().join(file), bytes.to_string()).context("limit the memory")?;

@@ -7,6 +7,7 @@ mod setup;
 mod sh;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ enum Verb {
     Campaign(test::Args),
     /// Measure the cost of watching, beside its peers
     Bench(bench::Args),
+    /// Run the privileged tests on every kernel of the matrix, in virtual machines
+    Vm(vm::Args),
     /// Check format, lints, licences and the house rules
     Tidy,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::verb(&args, test::Scale::Small),
         Verb::Campaign(args) => test::verb(&args, test::Scale::Full),
         Verb::Bench(args) => bench::verb(&args),
+        Verb::Vm(args) => vm::verb(&args),
         Verb::Tidy => tidy::verb(),
     };
     match result {
