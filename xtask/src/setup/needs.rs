@@ -135,6 +135,20 @@ pub(super) const TABLE: &[Need] = &[
         source: Source::Packages(&["util-linux"]),
     },
     Need {
+        name: "qemu",
+        scope: Scope::Test,
+        purpose: "boots the kernels of the matrix",
+        find: || program("qemu-system-x86_64"),
+        source: Source::Packages(&["qemu-system-x86"]),
+    },
+    Need {
+        name: "busybox",
+        scope: Scope::Test,
+        purpose: "what those machines have for a system",
+        find: || program("busybox"),
+        source: Source::Packages(&["busybox-static"]),
+    },
+    Need {
         name: "rustfmt",
         scope: Scope::Tidy,
         purpose: "checks the format",

@@ -1,0 +1,187 @@
+//! `cargo xtask vm`: the privileged checks on every kernel of the matrix, each in a virtual machine.
+//!
+//! ```text
+//! archive.rs -> kernels.rs   a kernel as Debian ships it, kept below target/vm/kernels
+//! programs.rs -> cpio.rs     our programs, static, and the tools that the tests call
+//! machine.rs <-> init.sh     boot, probe, one test after the other
+//! outcome.rs -> table.rs     kernel x test; what did not run is red
+//! ```
+
+mod archive;
+mod cpio;
+mod kernels;
+mod machine;
+mod outcome;
+mod programs;
+mod table;
+
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    setup::{self, Scope},
+    sh,
+};
+use kernels::{Image, Kernel};
+use machine::{Broken, Plan};
+use outcome::Outcome;
+use programs::Programs;
+
+/// The longest test takes 25 s inside; one that hangs must not take the machine's time from the others.
+const TEST_LIMIT: Duration = Duration::from_secs(120);
+
+/// All tests take 3 to 5 minutes inside, on two cores that do other things too.
+const MACHINE_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// How often a machine tells how far it is, in tests.
+const TOLD_EVERY: usize = 20;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only this kernel; may be given more than once
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(kernels::TABLE.iter().map(|one| one.version)))]
+    kernel: Vec<String>,
+    /// Only tests whose name contains this
+    #[arg(long)]
+    filter: Option<String>,
+    /// How many machines run at a time
+    #[arg(long, default_value = "2")]
+    jobs: NonZeroUsize,
+}
+
+pub(crate) fn verb(args: &Args) -> Result<()> {
+    let began = Instant::now();
+    setup::ensure(Scope::Test)?;
+    let cache = sh::workspace().join("target/vm");
+    fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
+    let wanted: Vec<&'static Kernel> = kernels::TABLE
+        .iter()
+        .filter(|kernel| args.kernel.is_empty() || args.kernel.iter().any(|one| one == kernel.version))
+        .collect();
+    let images = kernels::images(&wanted, &cache)?;
+    println!("… building static programs");
+    let programs = Programs::build()?;
+    let tests = programs.tests(args.filter.as_deref())?;
+    if tests.is_empty() {
+        bail!("no test has {:?} in its name", args.filter.as_deref().unwrap_or_default());
+    }
+    let initramfs = cache.join(format!("initramfs-{}", std::process::id()));
+    fs::write(&initramfs, programs.pack(&tests, TEST_LIMIT.as_secs())?).context("write the initramfs")?;
+    println!(
+        "{} tests on {} kernels (from nothing to here: {})",
+        tests.len(),
+        images.len(),
+        sh::took(began.elapsed())
+    );
+    let outcomes = boot_all(&images, &initramfs, &cache, tests.len(), args.jobs.get());
+    let _ = fs::remove_file(&initramfs);
+    conclude(&images, &outcomes?, &tests, began)
+}
+
+/// Runs the machines, some at a time, and gives what they said in the images' order.
+fn boot_all(
+    images: &[Image],
+    initramfs: &Path,
+    cache: &Path,
+    tests: usize,
+    jobs: usize,
+) -> Result<Vec<Outcome>> {
+    let queue = Mutex::new(images.iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    let worker = || {
+        loop {
+            // A worker that panicked has left the queue whole.
+            let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+            let Some((number, image)) = next else { return };
+            let outcome = boot(image, initramfs, cache.join("logs").join(image.version), tests);
+            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((number, outcome));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..jobs.min(images.len()) {
+            scope.spawn(worker);
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Runs one machine, and says what happens in it.
+fn boot(image: &Image, initramfs: &Path, directory: PathBuf, tests: usize) -> Result<Outcome> {
+    let began = Instant::now();
+    let version = image.version;
+    let plan = Plan { image, initramfs, directory, limit: MACHINE_LIMIT };
+    let (mut booted, mut told) = (false, 0);
+    let (outcome, broken) = plan.run(|so_far| {
+        if let (false, Some((release, modules))) = (booted, &so_far.kernel) {
+            println!("{version:>5}: {release} is up ({}), lsm={modules}", sh::took(began.elapsed()));
+            booted = true;
+        }
+        if so_far.tests.len() >= told + TOLD_EVERY {
+            told = so_far.tests.len();
+            println!("{version:>5}: {told} of {tests} ({})", sh::took(began.elapsed()));
+        }
+    })?;
+    let passed = outcome.tests.values().filter(|ended| ended.passed).count();
+    println!("{version:>5}: {passed} of {tests} passed ({})", sh::took(began.elapsed()));
+    match broken {
+        None => {}
+        Some(Broken::TooSlow) => {
+            println!("{version:>5}: not done after {}, ended\n{}", sh::took(plan.limit), plan.last_words());
+        }
+        Some(Broken::Early(status)) => {
+            println!("{version:>5}: ended before its end ({status})\n{}", plan.last_words());
+        }
+    }
+    Ok(outcome)
+}
+
+/// Says what is red and why, then the table.
+fn conclude(images: &[Image], outcomes: &[Outcome], tests: &[String], began: Instant) -> Result<()> {
+    for (image, outcome) in images.iter().zip(outcomes) {
+        complain(image, outcome);
+    }
+    let columns: Vec<_> = images.iter().map(|image| image.version).collect();
+    let rows = table::rows(&outcomes.iter().collect::<Vec<_>>(), tests);
+    println!("\n{}", table::text(&columns, &rows));
+    for (image, outcome) in images.iter().zip(outcomes) {
+        let seconds: f64 = outcome.tests.values().map(|ended| ended.seconds).sum();
+        let slowest =
+            outcome.tests.iter().max_by(|(_, one), (_, other)| one.seconds.total_cmp(&other.seconds));
+        let slowest =
+            slowest.map_or(String::new(), |(name, ended)| format!(", {:.0} s of it {name}", ended.seconds));
+        println!("{:>5}: {}; tests {seconds:.0} s{slowest}", image.version, image.package);
+    }
+    let red = rows.iter().flat_map(|row| &row.cells).filter(|cell| cell.is_red()).count();
+    if red > 0 {
+        bail!("{red} red cells; consoles and results: target/vm/logs/KERNEL");
+    }
+    println!("all green ({})", sh::took(began.elapsed()));
+    Ok(())
+}
+
+/// Why a kernel's cells are red, and what its probe did not find.
+fn complain(image: &Image, outcome: &Outcome) {
+    let version = image.version;
+    for probe in outcome.probes.iter().filter(|probe| probe.state != "yes") {
+        println!("{version:>5}: {} {}: {}", probe.name, probe.state, probe.detail);
+    }
+    if let Some(Err(log)) = &outcome.probed {
+        println!("\n--- {version}: processguard probe\n{}", log.join("\n"));
+    }
+    for (name, ended) in outcome.tests.iter().filter(|(_, ended)| !ended.passed) {
+        println!("\n--- {version}: {name}\n{}", ended.log.join("\n"));
+    }
+    if let Some(complaints) = outcome.complaints.as_ref().filter(|complaints| !complaints.is_empty()) {
+        println!("\n--- {version}: the kernel's log\n{}", complaints.join("\n"));
+    }
+}

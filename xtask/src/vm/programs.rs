@@ -1,0 +1,153 @@
+//! What runs inside: our programs, linked statically, and the tools that the tests call.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::cpio::Archive;
+use crate::sh;
+
+/// The C library must be linkable statically: musl would be another program than the one that is shipped.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// From the host, with the libraries that they need: what the tests call, and a /bin/true that is a file of
+/// its own, where busybox has links to itself.
+const TOOLS: [(&str, &str); 4] = [
+    ("setpriv", "/opt/tools/setpriv"),
+    ("unshare", "/opt/tools/unshare"),
+    ("bpftool", "/opt/tools/bpftool"),
+    ("true", "/bin/true"),
+];
+
+/// Mount points of init.sh.
+const DIRECTORIES: [&str; 12] =
+    ["bin", "sbin", "usr/bin", "usr/sbin", "var/tmp", "root", "proc", "sys", "dev", "tmp", "run", "etc"];
+
+/// Our programs.
+pub(super) struct Programs {
+    processguard: PathBuf,
+    workload: PathBuf,
+    tests: PathBuf,
+}
+
+impl Programs {
+    /// Builds them as they are shipped, but static.
+    pub(super) fn build() -> Result<Self> {
+        if cfg!(not(target_arch = "x86_64")) {
+            bail!("the kernels of the matrix are for x86-64, and so must be what runs in them");
+        }
+        build(&["build", "--package", "guard-userspace", "--package", "guard-tests", "--bins"])?;
+        let messages = build(&[
+            "test",
+            "--package",
+            "guard-tests",
+            "--test",
+            "host",
+            "--no-run",
+            "--message-format=json",
+        ])?;
+        let tests = messages.lines().find_map(executable).context("cargo named no test program")?;
+        let directory = sh::target_dir().join(TARGET).join("release");
+        Ok(Self {
+            processguard: directory.join("processguard"),
+            workload: directory.join("guard-workload"),
+            tests,
+        })
+    }
+
+    /// The names of the tests that contain the filter: what every kernel must have run.
+    pub(super) fn tests(&self, filter: Option<&str>) -> Result<Vec<String>> {
+        let list = sh::output(Command::new(&self.tests).args(["--list", "--format", "terse"]))?;
+        let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+        let filtered = names.filter(|name| filter.is_none_or(|part| name.contains(part)));
+        Ok(filtered.map(ToOwned::to_owned).collect())
+    }
+
+    /// The first file system of a machine that runs these tests, each for at most `limit` seconds.
+    pub(super) fn pack(&self, tests: &[String], limit: u64) -> Result<Vec<u8>> {
+        let mut archive = Archive::new();
+        for directory in DIRECTORIES {
+            archive.directory(directory)?;
+        }
+        archive.file("/init", include_bytes!("init.sh"))?;
+        archive.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
+        archive.file("/etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
+        archive.file("/opt/limit", limit.to_string().as_bytes())?;
+        archive.file("/opt/tests", (tests.join("\n") + "\n").as_bytes())?;
+        archive.copy("/opt/processguard", &self.processguard)?;
+        // The tests look for the workload where cargo puts it: one directory above their own.
+        archive.copy("/opt/guard-workload", &self.workload)?;
+        archive.copy("/opt/deps/host", &self.tests)?;
+        let mut libraries = std::collections::BTreeSet::new();
+        for (name, place) in TOOLS.into_iter().chain([("busybox", "/bin/busybox")]) {
+            let tool = sh::find_program(name);
+            let tool = tool.with_context(|| format!("{name} is missing; remedy: cargo xtask setup"))?;
+            archive.copy(place, &tool)?;
+            libraries.extend(needed(&tool)?);
+        }
+        for library in libraries {
+            archive.copy(&library, Path::new(&library))?;
+        }
+        archive.symlink("/bin/sh", "busybox")?;
+        archive.finish()
+    }
+}
+
+/// Runs cargo for static programs, and gives its standard output.
+fn build(arguments: &[&str]) -> Result<String> {
+    let mut cargo = sh::cargo();
+    cargo.args(arguments).args(["--release", "--target", TARGET, "--quiet"]);
+    let flags = env::var("RUSTFLAGS").unwrap_or_default();
+    cargo.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static").trim());
+    // It would override the flags.
+    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // Less to unpack in a slow machine.
+    cargo.env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    sh::output(&mut cargo)
+}
+
+/// The program that a line of cargo's messages names, if it does.
+fn executable(line: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    message.get("executable")?.as_str().map(PathBuf::from)
+}
+
+/// The libraries and the loader that a program needs; none if it is static.
+fn needed(program: &Path) -> Result<Vec<String>> {
+    let output = Command::new("ldd").arg(program).output().context("ldd")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if let Some(line) = text.lines().find(|line| line.contains("not found")) {
+        bail!("{}: {}", program.display(), line.trim());
+    }
+    Ok(libraries(&text))
+}
+
+fn libraries(text: &str) -> Vec<String> {
+    let path = |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(ToOwned::to_owned);
+    text.lines().filter_map(path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{executable, libraries};
+
+    #[test]
+    fn libraries_are_what_ldd_says() {
+        let text = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x00007f1)\n\
+                    \t/lib64/ld-linux-x86-64.so.2 (0x00007f2)\n";
+        assert_eq!(libraries(text), ["/lib/x/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]);
+        assert_eq!(libraries("\tnot a dynamic executable\n"), [""; 0]);
+    }
+
+    #[test]
+    fn the_test_program_is_what_cargo_names() {
+        assert_eq!(executable(r#"{"reason":"compiler-artifact","executable":null}"#), None);
+        assert_eq!(executable(r#"{"executable":"/t/deps/host-1"}"#), Some("/t/deps/host-1".into()));
+        assert_eq!(executable("noise"), None);
+    }
+}
