@@ -39,8 +39,8 @@ pub const RING_BYTES: u32 = 4 * 1024 * 1024;
 /// Thread groups of which one exit is elected where the kernel does not say which thread was last.
 pub const EXIT_CLAIMS: u32 = 4096;
 
-/// Execs under way at once of which gained capabilities are remembered.
-pub const EXEC_GAINS: u32 = 1024;
+/// Execs under way at once of which gained privileges are remembered.
+pub const EXEC_NOTES: u32 = 1024;
 
 /// Processes that a watch (`--pid`, `--tree`) can follow at once.
 pub const WATCHED_PROCESSES: u32 = 65_536;

@@ -14,7 +14,7 @@ use guard_common::wire::{
 use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
 use crate::filter;
-use crate::maps::EXEC_GAINS_BY_PROCESS;
+use crate::maps::EXEC_NOTES_BY_PROCESS;
 use crate::path::{self, Sink, Start};
 use crate::read::{Kernel, Typed, Untyped};
 use crate::task;
@@ -28,32 +28,35 @@ struct Call {
     flags: u32,
 }
 
+/// Stands in a note beside the capabilities, of which there are 41: the exec is secure.
+const NOTED_SECURE: u64 = 1 << 63;
+
 /// `sched_prepare_exec(task, bprm)`: the new credentials are known, the old ones still in force.
-/// Nearly every exec gains nothing and leaves nothing here.
+/// Nearly every exec gains nothing and leaves no note.
 #[inline(always)]
 pub(crate) fn prepare(ctx: &BtfTracePointContext) {
     let task = Typed::at(ctx.arg::<u64>(0));
+    let bprm = Typed::at(ctx.arg::<u64>(1));
     let effective = |cred: Typed| cred.read::<u64>(offset!(cred_cap_effective));
-    let before = effective(task.follow(offset!(task_cred)));
-    let after = effective(Typed::at(ctx.arg::<u64>(1)).follow(offset!(bprm_cred)));
-    let gained = after & !before;
-    if gained != 0 && EXEC_GAINS_BY_PROCESS.insert(task::tgid(task), gained, 0).is_err() {
-        debug!((), "the capabilities that process {} gains are not remembered", task::tgid(task));
+    let gained = effective(bprm.follow(offset!(bprm_cred))) & !effective(task.follow(offset!(task_cred)));
+    let note = if is_secure(bprm) { gained | NOTED_SECURE } else { gained };
+    if note != 0 && EXEC_NOTES_BY_PROCESS.insert(task::tgid(task), note, 0).is_err() {
+        debug!((), "what process {} gains by its exec is not remembered", task::tgid(task));
     }
 }
 
-/// What [`prepare`] found, once.
+/// What [`prepare`] noted, once: capabilities gained, and flags.
 #[inline(always)]
-fn gained(tgid: u32) -> u64 {
+fn noted(tgid: u32) -> (u64, u32) {
     if config!(kernel) & HAS_PREPARE_EXEC == 0 {
-        return UNKNOWN;
+        return (UNKNOWN, 0);
     }
-    let Some(found) = EXEC_GAINS_BY_PROCESS.get_ptr(tgid) else { return 0 };
+    let Some(note) = EXEC_NOTES_BY_PROCESS.get_ptr(tgid) else { return (0, 0) };
     // SAFETY: an aligned entry of the map; only this process's own exec writes it.
-    let gained = unsafe { *found };
+    let note = unsafe { *note };
     // Absent is as good as removed.
-    let _ = EXEC_GAINS_BY_PROCESS.remove(tgid);
-    gained
+    let _ = EXEC_NOTES_BY_PROCESS.remove(tgid);
+    (note & !NOTED_SECURE, if note & NOTED_SECURE != 0 { EXEC_SECURE } else { 0 })
 }
 
 /// `sched_process_exec(task, old_pid, bprm)`.
@@ -64,14 +67,14 @@ pub(crate) fn from_arguments(ctx: &BtfTracePointContext) {
         return;
     }
     let bprm = Typed::at(ctx.arg::<u64>(2));
-    let secure = offset!(bprm_secureexec) != ABSENT && bit(bprm, offset!(bprm_secureexec));
+    let (gained, flags) = noted(task::tgid(task));
     record(
         task,
         Call {
-            gained: gained(task::tgid(task)),
+            gained,
             old_tid: ctx.arg::<u32>(1),
             args_count: bprm.read(offset!(bprm_argc)),
-            flags: if secure { EXEC_SECURE } else { 0 },
+            flags: flags | if is_secure(bprm) { EXEC_SECURE } else { 0 },
         },
     );
 }
@@ -86,10 +89,8 @@ pub(crate) fn from_current(ctx: &TracePointContext) {
     }
     // SAFETY: the offset is that of `old_pid` in this kernel's record format.
     let old_tid = unsafe { ctx.read_at::<u32>(config!(exec_old_pid) as usize) }.unwrap_or(0);
-    record(
-        task,
-        Call { gained: gained(task::tgid(task)), old_tid, args_count: argument_count(task), flags: 0 },
-    );
+    let (gained, flags) = noted(task::tgid(task));
+    record(task, Call { gained, old_tid, args_count: argument_count(task), flags });
 }
 
 /// The number that the kernel put at the beginning of the initial stack.
@@ -102,11 +103,11 @@ fn argument_count(task: Untyped) -> u32 {
     count
 }
 
-/// Whether a bit is set, counted from the structure's beginning.
+/// Whether the kernel gives a program privileges that its caller lacks: a bit field.
 #[inline(always)]
-fn bit<K: Kernel>(structure: K, number: u32) -> bool {
-    let word: u32 = structure.read(number / 32 * 4);
-    word >> (number % 32) & 1 != 0
+fn is_secure(bprm: Typed) -> bool {
+    let at = offset!(bprm_secureexec);
+    at != ABSENT && bprm.read::<u32>(at / 32 * 4) >> (at % 32) & 1 != 0
 }
 
 /// Makes the record in the smaller room if it fits. The arguments' size is known beforehand, that

@@ -3,7 +3,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
 use guard_common::control::{Control, CpuCounters};
-use guard_common::limits::{EXEC_GAINS, EXIT_CLAIMS, RING_BYTES, WATCHED_PROCESSES};
+use guard_common::limits::{EXEC_NOTES, EXIT_CLAIMS, RING_BYTES, WATCHED_PROCESSES};
 use guard_common::wire::ProcKey;
 
 /// `BPF_F_MMAPABLE` of `linux/bpf.h`: userspace reads and writes the map as memory.
@@ -30,9 +30,9 @@ pub(crate) static WATCHED: HashMap<u32, u32> = HashMap::with_max_entries(WATCHED
 pub(crate) static EXIT_CLAIMS_BY_PROCESS: LruHashMap<ProcKey, u32> =
     LruHashMap::with_max_entries(EXIT_CLAIMS, 0);
 
-/// Capabilities that an exec under way gains, by thread group id; absent: none.
+/// What an exec under way gains, by thread group id; absent: nothing.
 #[map]
-pub(crate) static EXEC_GAINS_BY_PROCESS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(EXEC_GAINS, 0);
+pub(crate) static EXEC_NOTES_BY_PROCESS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(EXEC_NOTES, 0);
 
 /// When the preemption probe's callback began and ended, on the monotonic clock.
 #[map]

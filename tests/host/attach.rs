@@ -1,19 +1,33 @@
 //! The two ways to attach see the same.
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
 use guard_tests::tracer::Tracer;
 use guard_tests::{host, truth};
+use serde_json::Value;
 
-use crate::storm::storm;
+use crate::storm::{Losses, storm};
 
-#[test]
-fn classic_tracepoints_see_every_spawn() -> Result<()> {
-    storm(&["--attach", "classic"], host::scaled("3000", "20000")?)
+/// What the probe found of a feature: `yes`, `no` or `unknown`.
+fn probed(feature: &str) -> Result<String> {
+    let output = Command::new(host::processguard()?).args(["probe", "--json"]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let findings = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let found = findings.iter().find(|finding| finding["name"] == feature).context("no such feature")?;
+    Ok(found["state"].as_str().context("no state")?.to_owned())
 }
 
 #[test]
-fn btf_tracepoints_see_every_spawn() -> Result<()> {
-    storm(&["--attach", "btf"], host::scaled("1000", "20000")?)
+fn classic_tracepoints_see_every_spawn() -> Result<()> {
+    storm(&["--attach", "classic"], host::scaled("3000", "20000")?, Losses::None)
+}
+
+/// Where the kernel preempts them, what they miss is counted.
+#[test]
+fn btf_tracepoints_see_or_count_every_spawn() -> Result<()> {
+    let losses = if probed("lossless_tp_btf")? == "yes" { Losses::None } else { Losses::Counted };
+    storm(&["--attach", "btf"], host::scaled("1000", "20000")?, losses)
 }
 
 #[test]

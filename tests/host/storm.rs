@@ -24,8 +24,17 @@ fn complete(trace: &Trace, truth: &Truth, what: &str) -> Result<i64> {
     Ok(found)
 }
 
+/// What a storm may cost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Losses {
+    /// Nothing.
+    None,
+    /// Only what is counted.
+    Counted,
+}
+
 /// Storms, and finds each child with its fork, exec and exit, or counted as lost.
-pub(crate) fn storm(arguments: &[&str], count: &str) -> Result<()> {
+pub(crate) fn storm(arguments: &[&str], count: &str, losses: Losses) -> Result<()> {
     let tracer = Tracer::start(&[&["--events", "fork,exec,exit"], arguments].concat())?;
     let truth = truth::run(&["storm", "--count", count, "--parallel", "2"])?;
     let trace = tracer.stop()?;
@@ -35,14 +44,17 @@ pub(crate) fn storm(arguments: &[&str], count: &str) -> Result<()> {
         let (found, lost) = (complete(&trace, &truth, what)?, trace.lost(what)?);
         println!("{arguments:?} {what}: {found} of {spawned}, {lost} counted as lost");
         assert!(spawned - found <= lost, "{what}: {found} of {spawned} and {lost} counted as lost");
-        assert_eq!(lost, 0, "{what}: the ring is large enough for this");
+        assert!(
+            lost == 0 || losses == Losses::Counted,
+            "{what}: {lost} lost, though the ring is large enough"
+        );
     }
     Ok(())
 }
 
 #[test]
 fn every_spawn_is_seen() -> Result<()> {
-    storm(&[], host::scaled("3000", "20000")?)
+    storm(&[], host::scaled("3000", "20000")?, Losses::None)
 }
 
 #[test]

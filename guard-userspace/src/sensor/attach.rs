@@ -114,7 +114,7 @@ pub(crate) fn load(
     options: &Options,
     hierarchies: &[cgroups::Hierarchy],
     cpus: u32,
-) -> Result<(Ebpf, Config, Option<Tracefs>), Error> {
+) -> Result<(Ebpf, Option<Tracefs>), Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }
@@ -129,7 +129,7 @@ pub(crate) fn load(
         .override_global("CONFIG", &config, true);
     kernel_log::configure(&mut loader, options.kernel_log);
     let ebpf = loader.load(OBJECT).map_err(|error| Error::system("create the sensor's maps", error))?;
-    Ok((ebpf, config, tracefs))
+    Ok((ebpf, tracefs))
 }
 
 /// Attaches: all that is needed, or nothing.
@@ -372,7 +372,7 @@ mod tests {
             attach: Attach::Btf,
             kernel_log: false,
         };
-        let (ebpf, _, tracefs) = load(&kernel, &options, &[], 1).unwrap();
+        let (ebpf, tracefs) = load(&kernel, &options, &[], 1).unwrap();
         let Err(error) = attach(ebpf, &kernel, &options, tracefs.as_ref()) else {
             panic!("the verifier accepted a misplaced field")
         };

@@ -13,12 +13,13 @@ pub mod probe;
 mod processes;
 mod ring;
 mod shared;
+mod watch_set;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::Btf;
-use aya::maps::{HashMap, MapData, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
 use guard_common::control::{Control, CpuCounters};
 use guard_common::decode;
@@ -37,6 +38,11 @@ use shared::SharedArray;
 
 /// How often at most the kernel is asked for runs that it skipped: one system call per program.
 const RECURSION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often and how far apart the ring is looked at after detaching, until all is accounted for:
+/// at most 50 ms, where a program takes microseconds.
+const SETTLING_TRIES: u32 = 50;
+const SETTLING_PAUSE: Duration = Duration::from_millis(1);
 
 /// What to observe and how.
 #[derive(Clone, Debug)]
@@ -156,12 +162,12 @@ impl Sensor {
             Btf::from_sys_fs().map_err(|error| Error::system("read the kernel's type information", error))?;
         let kernel = Kernel { layout, hooks, btf: &btf };
         let cpus = possible_cpus()?;
-        let (mut ebpf, _config, tracefs) = attach::load(&kernel, options, &hierarchies, cpus)?;
-        watch(&mut ebpf, &options.watch, &[])?;
+        let (mut ebpf, tracefs) = attach::load(&kernel, options, &hierarchies, cpus)?;
+        watch_set::insert_named(&mut ebpf, &options.watch)?;
         let mut attached = attach::attach(ebpf, &kernel, options, tracefs.as_ref())?;
         // From here on nothing is missed; what exists already is read now.
         let snapshots = processes::read(attach::open_iterator(&mut attached.ebpf)?)?;
-        watch(&mut attached.ebpf, &options.watch, &snapshots)?;
+        watch_set::insert_descendants(&mut attached.ebpf, &options.watch, &snapshots)?;
         drop(btf);
         give_back_memory();
         let ring = Ring::new(take_ring(&mut attached.ebpf)?, share::<Control>(&attached, "CONTROL", 1)?);
@@ -238,9 +244,23 @@ impl Sensor {
     /// If a program cannot be detached.
     pub fn finish(&mut self, core: &mut Core) -> Result<(), Error> {
         self.attached.detach()?;
-        while self.drain(usize::MAX, core) > 0 {}
+        // A program that was running on another CPU when it was detached ends within moments.
+        for _ in 0..SETTLING_TRIES {
+            self.drain(usize::MAX, core);
+            if self.is_settled() {
+                break;
+            }
+            std::thread::sleep(SETTLING_PAUSE);
+        }
         self.tell_losses(boot_ns(), true, core);
         Ok(())
+    }
+
+    /// Whether every record that was attempted is read or counted as lost.
+    fn is_settled(&self) -> bool {
+        let attempted: u64 = Kind::ALL.into_iter().map(|kind| self.losses.attempted(kind)).sum();
+        let lost: u64 = Kind::ALL.into_iter().map(|kind| self.losses.ring_full(kind)).sum();
+        attempted == self.seen.iter().sum::<u64>() + self.undecodable + lost
     }
 
     /// The counters so far.
@@ -269,40 +289,6 @@ impl Sensor {
             core.handle(now_ns, Input::Gap(Gap { lost }));
         }
     }
-}
-
-/// Puts into the watch set the processes named, or, with a snapshot, their descendants.
-fn watch(
-    ebpf: &mut aya::Ebpf,
-    watch: &Watch,
-    snapshots: &[guard_common::wire::Snapshot],
-) -> Result<(), Error> {
-    let (Watch::Pids(roots) | Watch::Trees(roots)) = watch else { return Ok(()) };
-    let failed = |error| Error::system("fill the watch set", error);
-    let map = ebpf.map_mut("WATCHED").ok_or(Error::NoObject)?;
-    let mut watched: HashMap<_, u32, u32> = HashMap::try_from(map).map_err(failed)?;
-    if snapshots.is_empty() {
-        return roots.iter().try_for_each(|pid| watched.insert(pid, 0, 0).map_err(failed));
-    }
-    if let Some(absent) = roots.iter().find(|&&pid| !snapshots.iter().any(|found| found.task.key.tgid == pid))
-    {
-        return Err(Error::NoProcess(*absent));
-    }
-    if matches!(watch, Watch::Pids(_)) {
-        return Ok(());
-    }
-    let mut found = roots.clone();
-    let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        next += 1;
-        let children =
-            snapshots.iter().map(|snapshot| &snapshot.task).filter(|task| task.parent.tgid == parent);
-        for child in children {
-            watched.insert(child.key.tgid, 0, 0).map_err(failed)?;
-            found.push(child.key.tgid);
-        }
-    }
-    Ok(())
 }
 
 fn check_ring_size(bytes: u32) -> Result<(), Error> {

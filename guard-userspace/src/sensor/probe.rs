@@ -189,7 +189,7 @@ impl Probe {
                 .map(|btf| (btf, format!("{} bytes", options.ring_bytes)));
             let ring = full_types.and_then(|(btf, detail)| {
                 let kernel = Kernel { layout, hooks, btf: &btf };
-                let (ebpf, _, _) = attach::load(&kernel, options, &[], super::possible_cpus()?)?;
+                let (ebpf, _) = attach::load(&kernel, options, &[], super::possible_cpus()?)?;
                 Ok(((ebpf, btf), detail))
             });
             self.required("ring_buffer", ring, RING)
