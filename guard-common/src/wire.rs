@@ -168,7 +168,8 @@ pub const EXEC_EXE_DELETED: u32 = 1 << 2;
 pub const EXEC_CWD_DELETED: u32 = 1 << 3;
 /// The arguments could not be read; `args_count` and `args_total` still hold.
 pub const EXEC_ARGS_UNREADABLE: u32 = 1 << 4;
-/// The kernel marked the exec as gaining privileges (`AT_SECURE`).
+/// The kernel marked the exec as gaining privileges (`AT_SECURE`). Never set by a classic
+/// tracepoint before 6.10, which does not know.
 pub const EXEC_SECURE: u32 = 1 << 5;
 
 /// The end of a process.

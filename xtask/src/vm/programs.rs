@@ -3,7 +3,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -41,22 +41,15 @@ impl Programs {
         if cfg!(not(target_arch = "x86_64")) {
             bail!("the kernels of the matrix are for x86-64, and so must be what runs in them");
         }
-        build(&["build", "--package", "guard-userspace", "--package", "guard-tests", "--bins"])?;
-        let messages = build(&[
-            "test",
-            "--package",
-            "guard-tests",
-            "--test",
-            "host",
-            "--no-run",
-            "--message-format=json",
-        ])?;
-        let tests = messages.lines().find_map(executable).context("cargo named no test program")?;
-        let directory = sh::target_dir().join(TARGET).join("release");
+        let messages = build()?;
+        let built = |name: &str| {
+            let mut found = messages.lines().filter_map(|line| executable(line, name));
+            found.next().with_context(|| format!("cargo built no {name}"))
+        };
         Ok(Self {
-            processguard: directory.join("processguard"),
-            workload: directory.join("guard-workload"),
-            tests,
+            processguard: built("processguard")?,
+            workload: built("guard-workload")?,
+            tests: built("host")?,
         })
     }
 
@@ -98,23 +91,35 @@ impl Programs {
     }
 }
 
-/// Runs cargo for static programs, and gives its standard output.
-fn build(arguments: &[&str]) -> Result<String> {
+/// Builds static programs, and gives cargo's messages.
+fn build() -> Result<String> {
     let mut cargo = sh::cargo();
-    cargo.args(arguments).args(["--release", "--target", TARGET, "--quiet"]);
+    cargo.args([
+        "build",
+        "--package",
+        "guard-userspace",
+        "--package",
+        "guard-tests",
+        "--bins",
+        "--test",
+        "host",
+    ]);
+    cargo.args(["--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     cargo.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static").trim());
     // It would override the flags.
     cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
     // Less to unpack in a slow machine.
     cargo.env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
-    sh::output(&mut cargo)
+    sh::output(cargo.stderr(Stdio::inherit()))
 }
 
-/// The program that a line of cargo's messages names, if it does.
-fn executable(line: &str) -> Option<PathBuf> {
+/// The program that a line of cargo's messages says was built from the target of this name.
+fn executable(line: &str, name: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
-    message.get("executable")?.as_str().map(PathBuf::from)
+    let target = message.get("target")?.get("name")?.as_str()?;
+    let path = message.get("executable")?.as_str()?;
+    (target == name).then(|| path.into())
 }
 
 /// The libraries and the loader that a program needs; none if it is static.
@@ -145,9 +150,11 @@ mod tests {
     }
 
     #[test]
-    fn the_test_program_is_what_cargo_names() {
-        assert_eq!(executable(r#"{"reason":"compiler-artifact","executable":null}"#), None);
-        assert_eq!(executable(r#"{"executable":"/t/deps/host-1"}"#), Some("/t/deps/host-1".into()));
-        assert_eq!(executable("noise"), None);
+    fn programs_are_those_that_cargo_names() {
+        let line = r#"{"target":{"name":"host"},"executable":"/t/deps/host-1"}"#;
+        assert_eq!(executable(line, "host"), Some("/t/deps/host-1".into()));
+        assert_eq!(executable(line, "processguard"), None);
+        assert_eq!(executable(r#"{"target":{"name":"host"},"executable":null}"#, "host"), None);
+        assert_eq!(executable("noise", "host"), None);
     }
 }
