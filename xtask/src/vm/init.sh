@@ -3,7 +3,7 @@
 # What it says on the second serial port is read by outcome.rs; the first is the kernel's console.
 /bin/busybox --install -s /bin
 export PATH=/opt/tools:/bin HOME=/root
-export PROCESSGUARD_BIN=/opt/processguard PROCESSGUARD_SCALE=small
+export PROCESSGUARD_BIN=/opt/processguard PROCESSGUARD_SCALE="$(cat /opt/scale)"
 
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

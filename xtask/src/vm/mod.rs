@@ -16,10 +16,10 @@ mod programs;
 mod table;
 
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -55,13 +55,34 @@ pub(crate) struct Args {
     /// How many machines run at a time; each takes one core
     #[arg(long, default_value = "2")]
     jobs: NonZeroUsize,
+    /// The counts that the issues state: about an hour for each kernel
+    #[arg(long)]
+    full: bool,
+}
+
+impl Args {
+    fn scale(&self) -> Scale {
+        if self.full {
+            Scale { name: "full", test: 10 * TEST_LIMIT, machine: 6 * MACHINE_LIMIT }
+        } else {
+            Scale { name: "small", test: TEST_LIMIT, machine: MACHINE_LIMIT }
+        }
+    }
+}
+
+/// How large the tests' counts are, and how long they may take.
+#[derive(Clone, Copy)]
+struct Scale {
+    name: &'static str,
+    test: Duration,
+    machine: Duration,
 }
 
 pub(crate) fn verb(args: &Args) -> Result<()> {
     let began = Instant::now();
     setup::ensure(Scope::Test)?;
     let cache = sh::workspace().join("target/vm");
-    fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
+    let _lock = lock(&cache)?;
     let wanted: Vec<&'static Kernel> = kernels::TABLE
         .iter()
         .filter(|kernel| args.kernel.is_empty() || args.kernel.iter().any(|one| one == kernel.version))
@@ -73,100 +94,125 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     if tests.is_empty() {
         bail!("no test has {:?} in its name", args.filter.as_deref().unwrap_or_default());
     }
-    let initramfs = cache.join(format!("initramfs-{}", std::process::id()));
-    fs::write(&initramfs, programs.pack(&tests, TEST_LIMIT.as_secs())?).context("write the initramfs")?;
+    let scale = args.scale();
+    let initramfs = cache.join("initramfs");
+    fs::write(&initramfs, programs.pack(&tests, scale.name, scale.test)?).context("write the initramfs")?;
     println!(
         "{} tests on {} kernels (from nothing to here: {})",
         tests.len(),
         images.len(),
         sh::took(began.elapsed())
     );
-    let outcomes = boot_all(&images, &initramfs, &cache, tests.len(), args.jobs.get());
-    let _ = fs::remove_file(&initramfs);
-    conclude(&images, &outcomes?, &tests, began)
+    let run = Run { images, initramfs, logs: cache.join("logs"), tests, limit: scale.machine };
+    let outcomes = run.boot_all(args.jobs.get())?;
+    run.conclude(&outcomes, began)
 }
 
-/// Runs the machines, some at a time, and gives what they said in the images' order.
-fn boot_all(
-    images: &[Image],
-    initramfs: &Path,
-    cache: &Path,
-    tests: usize,
-    jobs: usize,
-) -> Result<Vec<Outcome>> {
-    let queue = Mutex::new(images.iter().enumerate());
-    let done = Mutex::new(Vec::new());
-    let worker = || {
-        loop {
-            // A worker that panicked has left the queue whole.
-            let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-            let Some((number, image)) = next else { return };
-            let outcome = boot(image, initramfs, cache.join("logs").join(image.version), tests);
-            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((number, outcome));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..jobs.min(images.len()) {
-            scope.spawn(worker);
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, outcome)| outcome).collect()
+/// Waits until no other run uses the cache. The lock ends with the process.
+fn lock(cache: &Path) -> Result<File> {
+    fs::create_dir_all(cache).with_context(|| format!("create {}", cache.display()))?;
+    let file = File::create(cache.join("lock")).context("create the lock")?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        println!("… waiting for another cargo xtask vm");
+    }
+    file.lock().context("lock the cache")?;
+    Ok(file)
 }
 
-/// Runs one machine, and says what happens in it.
-fn boot(image: &Image, initramfs: &Path, directory: PathBuf, tests: usize) -> Result<Outcome> {
-    let began = Instant::now();
-    let version = image.version;
-    let plan = Plan { image, initramfs, directory, limit: MACHINE_LIMIT };
-    let (mut booted, mut told) = (false, 0);
-    let (outcome, broken) = plan.run(|so_far| {
-        if let (false, Some((release, modules))) = (booted, &so_far.kernel) {
-            println!("{version:>5}: {release} is up ({}), lsm={modules}", sh::took(began.elapsed()));
-            booted = true;
-        }
-        if so_far.tests.len() >= told + TOLD_EVERY {
-            told = so_far.tests.len();
-            println!("{version:>5}: {told} of {tests} ({})", sh::took(began.elapsed()));
-        }
-    })?;
-    let passed = outcome.tests.values().filter(|ended| ended.passed).count();
-    println!("{version:>5}: {passed} of {tests} passed ({})", sh::took(began.elapsed()));
-    match broken {
-        None => {}
-        Some(Broken::TooSlow) => {
-            println!("{version:>5}: not done after {}, ended\n{}", sh::took(plan.limit), plan.last_words());
-        }
-        Some(Broken::Early(status)) => {
-            println!("{version:>5}: ended before its end ({status})\n{}", plan.last_words());
-        }
-    }
-    Ok(outcome)
+/// What is to be done: all of it is known before the first machine starts.
+struct Run {
+    images: Vec<Image>,
+    initramfs: PathBuf,
+    logs: PathBuf,
+    tests: Vec<String>,
+    limit: Duration,
 }
 
-/// Says what is red and why, then the table.
-fn conclude(images: &[Image], outcomes: &[Outcome], tests: &[String], began: Instant) -> Result<()> {
-    for (image, outcome) in images.iter().zip(outcomes) {
-        complain(image, outcome);
+impl Run {
+    /// Runs the machines, some at a time, and gives what they said in the images' order.
+    fn boot_all(&self, jobs: usize) -> Result<Vec<Outcome>> {
+        let queue = Mutex::new(self.images.iter().enumerate());
+        let done = Mutex::new(Vec::new());
+        let worker = || {
+            loop {
+                // A worker that panicked has left the queue whole.
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((number, image)) = next else { return };
+                let outcome = self.boot(image);
+                done.lock().unwrap_or_else(PoisonError::into_inner).push((number, outcome));
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..jobs.min(self.images.len()) {
+                scope.spawn(worker);
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(number, _)| *number);
+        done.into_iter().map(|(_, outcome)| outcome).collect()
     }
-    let columns: Vec<_> = images.iter().map(|image| image.version).collect();
-    let rows = table::rows(&outcomes.iter().collect::<Vec<_>>(), tests);
-    println!("\n{}", table::text(&columns, &rows));
-    for (image, outcome) in images.iter().zip(outcomes) {
-        let seconds: f64 = outcome.tests.values().map(|ended| ended.seconds).sum();
-        let slowest =
-            outcome.tests.iter().max_by(|(_, one), (_, other)| one.seconds.total_cmp(&other.seconds));
-        let slowest =
-            slowest.map_or(String::new(), |(name, ended)| format!(", {:.0} s of it {name}", ended.seconds));
-        println!("{:>5}: {}; tests {seconds:.0} s{slowest}", image.version, image.package);
+
+    /// Runs one machine, and says what happens in it.
+    fn boot(&self, image: &Image) -> Result<Outcome> {
+        let began = Instant::now();
+        let (version, tests) = (image.version, self.tests.len());
+        let directory = self.logs.join(version);
+        let plan = Plan { image, initramfs: &self.initramfs, directory, limit: self.limit };
+        let (mut booted, mut told) = (false, 0);
+        let (outcome, broken) = plan.run(|so_far| {
+            if let (false, Some((release, modules))) = (booted, &so_far.kernel) {
+                println!("{version:>5}: {release} is up ({}), lsm={modules}", sh::took(began.elapsed()));
+                booted = true;
+            }
+            if so_far.tests.len() >= told + TOLD_EVERY {
+                told = so_far.tests.len();
+                println!("{version:>5}: {told} of {tests} ({})", sh::took(began.elapsed()));
+            }
+        })?;
+        let passed = outcome.tests.values().filter(|ended| ended.passed).count();
+        println!("{version:>5}: {passed} of {tests} passed ({})", sh::took(began.elapsed()));
+        match broken {
+            None => {}
+            Some(Broken::TooSlow) => {
+                println!(
+                    "{version:>5}: not done after {}, ended\n{}",
+                    sh::took(plan.limit),
+                    plan.last_words()
+                );
+            }
+            Some(Broken::Early(status)) => {
+                println!("{version:>5}: ended before its end ({status})\n{}", plan.last_words());
+            }
+        }
+        Ok(outcome)
     }
-    let red = rows.iter().flat_map(|row| &row.cells).filter(|cell| cell.is_red()).count();
-    if red > 0 {
-        bail!("{red} red cells; consoles and results: target/vm/logs/KERNEL");
+
+    /// Says what is red and why, then the table.
+    fn conclude(&self, outcomes: &[Outcome], began: Instant) -> Result<()> {
+        for (image, outcome) in self.images.iter().zip(outcomes) {
+            complain(image, outcome);
+        }
+        let columns: Vec<_> = self.images.iter().map(|image| image.version).collect();
+        let rows = table::rows(&outcomes.iter().collect::<Vec<_>>(), &self.tests);
+        println!("\n{}", table::text(&columns, &rows));
+        for (image, outcome) in self.images.iter().zip(outcomes) {
+            println!("{:>5}: {}; {}", image.version, image.package, times(outcome));
+        }
+        let red = rows.iter().flat_map(|row| &row.cells).filter(|cell| cell.is_red()).count();
+        if red > 0 {
+            bail!("{red} red cells; consoles and results: target/vm/logs/KERNEL");
+        }
+        println!("all green ({})", sh::took(began.elapsed()));
+        Ok(())
     }
-    println!("all green ({})", sh::took(began.elapsed()));
-    Ok(())
+}
+
+fn times(outcome: &Outcome) -> String {
+    let seconds: f64 = outcome.tests.values().map(|ended| ended.seconds).sum();
+    let slowest = outcome.tests.iter().max_by(|(_, one), (_, other)| one.seconds.total_cmp(&other.seconds));
+    let slowest =
+        slowest.map_or(String::new(), |(name, ended)| format!(", {:.0} s of it {name}", ended.seconds));
+    format!("tests {seconds:.0} s{slowest}")
 }
 
 /// Why a kernel's cells are red, and what its probe did not find.

@@ -4,6 +4,7 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -61,8 +62,8 @@ impl Programs {
         Ok(filtered.map(ToOwned::to_owned).collect())
     }
 
-    /// The first file system of a machine that runs these tests, each for at most `limit` seconds.
-    pub(super) fn pack(&self, tests: &[String], limit: u64) -> Result<Vec<u8>> {
+    /// The first file system of a machine that runs these tests at a scale, each for at most so long.
+    pub(super) fn pack(&self, tests: &[String], scale: &str, limit: Duration) -> Result<Vec<u8>> {
         let mut archive = Archive::new();
         for directory in DIRECTORIES {
             archive.directory(directory)?;
@@ -70,7 +71,8 @@ impl Programs {
         archive.file("/init", include_bytes!("init.sh"))?;
         archive.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
         archive.file("/etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
-        archive.file("/opt/limit", limit.to_string().as_bytes())?;
+        archive.file("/opt/scale", scale.as_bytes())?;
+        archive.file("/opt/limit", limit.as_secs().to_string().as_bytes())?;
         archive.file("/opt/tests", (tests.join("\n") + "\n").as_bytes())?;
         archive.copy("/opt/processguard", &self.processguard)?;
         // The tests look for the workload where cargo puts it: one directory above their own.
