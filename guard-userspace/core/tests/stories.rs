@@ -171,6 +171,9 @@ fn an_exec_tells_what_it_gained_and_how_soon_it_came() {
     assert_eq!((first.secure, first.calling_thread), (true, 12));
     let second = exec(only(world.exec(4 * MS, record)));
     assert_eq!((second.caps_gained, second.since_fork_ns), (0, None));
+    let other_user = Task { uid: 65_534, caps_effective: 0b0010, ..task(11, MS) };
+    let regained = exec(only(world.exec(4 * MS, testkit::exec(other_user))));
+    assert_eq!(regained.caps_gained, 0b0010, "what the old user had is gone with it");
     let mut told = testkit::exec(task(11, MS));
     told.fixed.caps_gained = 0b1000;
     assert_eq!(exec(only(world.exec(5 * MS, told))).caps_gained, 0b1000, "the kernel knows better");

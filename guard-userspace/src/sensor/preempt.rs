@@ -19,14 +19,48 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::Error;
 
-/// When the real-time thread wakes: after the clone was called, before the program ends.
-const WAKE_AFTER: Duration = Duration::from_micros(700);
+/// When the real-time thread is due, counted from its falling asleep: after the clone is called and
+/// before the program ends, on the machine that it happens to be. Tried in turn.
+const DUE_AFTER_NS: [u64; 4] = [500_000, 1_000_000, 2_000_000, 4_000_000];
 
-/// Tries before callbacks count as not preemptible: a wake-up can come too early or too late.
-const TRIES: u32 = 3;
+/// How much longer than until the due time the program must run for its undisturbed end to say
+/// something: a virtual machine's timer can be late.
+const MARGIN_NS: u64 = 300_000;
 
-/// Runs the probe, whose program must be loaded for the calling thread's id. `None` without the
-/// privilege to have a real-time thread. Affinity is restored.
+/// Tries that agree before callbacks count as not preemptible. One of the other kind is enough.
+const AGREEING: u32 = 3;
+
+/// Tries before giving up: each takes some milliseconds.
+const TRIES: usize = 40;
+
+/// What a try showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The real-time thread ran while the program did.
+    Preempted,
+    /// It was due while the program ran, and had to wait for its end.
+    Undisturbed,
+    /// It was due before or after.
+    Missed,
+    /// Real-time scheduling is not permitted.
+    Forbidden,
+}
+
+/// Judges a try by the program's beginning and end, and by when the real-time thread was due and
+/// when it ran.
+fn judge([began, ended]: [u64; 2], due: u64, ran: u64) -> Outcome {
+    if (began..ended).contains(&ran) {
+        Outcome::Preempted
+    } else if began <= due && due.saturating_add(MARGIN_NS) <= ended && ended <= ran {
+        Outcome::Undisturbed
+    } else {
+        Outcome::Missed
+    }
+}
+
+/// Runs the probe, whose program must be loaded for the calling thread's id. `None` if it cannot
+/// be told: without the privilege to have a real-time thread, or on a machine too busy for it.
+/// Affinity is restored.
 pub(crate) fn callbacks_are_preemptible(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
     let failed = |error: io::Error| Error::system("probe for preemptible tracepoints", error);
     let before = sched_getaffinity(None).map_err(|error| failed(error.into()))?;
@@ -46,13 +80,7 @@ fn with_program(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
         .try_into()
         .map_err(|error| Error::system("use the preemption probe", error))?;
     let link = program.attach().map_err(|error| Error::system("attach the preemption probe", error))?;
-    let mut preempted = Ok(None);
-    for _ in 0..TRIES {
-        preempted = one_try(ebpf);
-        if !matches!(preempted, Ok(Some(false))) {
-            break;
-        }
-    }
+    let preempted = several_tries(ebpf);
     let program: &mut BtfTracePoint = ebpf
         .program_mut("preempt_probe")
         .ok_or(Error::NoObject)?
@@ -63,7 +91,23 @@ fn with_program(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
     preempted
 }
 
-fn one_try(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
+fn several_tries(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
+    let mut undisturbed = 0;
+    for due_after_ns in DUE_AFTER_NS.into_iter().cycle().take(TRIES) {
+        match one_try(ebpf, due_after_ns)? {
+            Outcome::Preempted => return Ok(Some(true)),
+            Outcome::Undisturbed => undisturbed += 1,
+            Outcome::Missed => {}
+            Outcome::Forbidden => return Ok(None),
+        }
+        if undisturbed == AGREEING {
+            return Ok(Some(false));
+        }
+    }
+    Ok(None)
+}
+
+fn one_try(ebpf: &mut Ebpf, due_after_ns: u64) -> Result<Outcome, Error> {
     let failed = |error: io::Error| Error::system("probe for preemptible tracepoints", error);
     let (tell, told) = mpsc::channel();
     let sleeper = thread::Builder::new()
@@ -74,28 +118,28 @@ fn one_try(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
             // A receiver that has gone is the caller's failure, told by the caller.
             let _ = tell.send(());
             ready.map(|()| {
-                thread::sleep(WAKE_AFTER);
-                monotonic_ns()
+                let due = monotonic_ns().saturating_add(due_after_ns);
+                thread::sleep(Duration::from_nanos(due_after_ns));
+                (due, monotonic_ns())
             })
         })
         .map_err(failed)?;
     // The sleeper has its priority, and runs until it sleeps.
     let _ = told.recv();
     let cloned = thread::Builder::new().spawn(|| ()).map_err(failed)?;
-    let woke = sleeper.join().unwrap_or_else(|_| Err(io::Error::other("the probing thread panicked")));
+    let slept = sleeper.join().unwrap_or_else(|_| Err(io::Error::other("the probing thread panicked")));
     let _ = cloned.join();
-    let woke = match woke {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
-        woke => woke.map_err(failed)?,
+    let (due, ran) = match slept {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Outcome::Forbidden),
+        slept => slept.map_err(failed)?,
     };
     let times: Array<_, [u64; 2]> = ebpf
         .map("PROBE")
         .ok_or(Error::NoObject)?
         .try_into()
         .map_err(|error| Error::system("read the preemption probe", error))?;
-    let [began, ended] =
-        times.get(&0, 0).map_err(|error| Error::system("read the preemption probe", error))?;
-    Ok(Some((began..ended).contains(&woke)))
+    let times = times.get(&0, 0).map_err(|error| Error::system("read the preemption probe", error))?;
+    Ok(judge(times, due, ran))
 }
 
 fn become_realtime() -> io::Result<()> {
@@ -109,4 +153,22 @@ fn become_realtime() -> io::Result<()> {
 fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn only_a_thread_that_was_due_meanwhile_proves_anything() {
+        let program = [10 * MS, 15 * MS];
+        assert_eq!(judge(program, 12 * MS, 12 * MS + 50), Outcome::Preempted);
+        assert_eq!(judge(program, 9 * MS, 11 * MS), Outcome::Preempted, "late, but in the middle of it");
+        assert_eq!(judge(program, 12 * MS, 15 * MS + 10), Outcome::Undisturbed);
+        assert_eq!(judge(program, 8 * MS, 8 * MS + 50), Outcome::Missed, "before the program began");
+        assert_eq!(judge(program, 16 * MS, 16 * MS + 50), Outcome::Missed, "after it ended");
+        assert_eq!(judge(program, 15 * MS - 10, 15 * MS + 10), Outcome::Missed, "too close to its end");
+    }
 }

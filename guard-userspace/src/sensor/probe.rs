@@ -226,7 +226,10 @@ impl Probe {
         let answer = match tried {
             Ok(Some(false)) => Ok("tracepoint callbacks are not preempted".to_owned()),
             Ok(Some(true)) => Err("tracepoint callbacks are preempted".to_owned()),
-            Ok(None) => Err("not tried: real-time scheduling needs CAP_SYS_NICE".to_owned()),
+            Ok(None) => {
+                Err("it cannot be told: no real-time scheduling (CAP_SYS_NICE), or too busy a machine"
+                    .to_owned())
+            }
             Err(error) => Err(full(&error)),
         };
         self.optional("lossless_tp_btf", answer, PREEMPTED);

@@ -162,8 +162,6 @@ impl Table {
         });
         let exec = Exec {
             calling_thread: fixed.old_tid,
-            // Without the kernel's word: what was not seen before, which misses what was given up and
-            // regained unseen.
             caps_gained: match fixed.caps_gained {
                 UNKNOWN => before.map_or(0, |before| task.caps_effective & !before),
                 gained => gained,
@@ -230,7 +228,9 @@ impl Table {
             }
         };
         let seen = if let Some(entry) = known {
-            let before = entry.process.caps_effective;
+            // Who became another user has, as a rule, lost what they had.
+            let same_user = entry.process.uid == task.uid;
+            let before = if same_user { entry.process.caps_effective } else { 0 };
             let process = fresh(Some(&entry.process));
             update(&mut entry.process, process);
             (Arc::clone(&entry.process), with(entry, Some(before)))
