@@ -31,8 +31,9 @@ fn processes_that_exist_are_known() -> Result<()> {
 
 #[test]
 fn started_in_a_storm_nothing_is_missed_or_doubled() -> Result<()> {
+    let seconds = (4 * host::slowness()?).to_string();
     for attach in ["auto", "classic"] {
-        let storm = Workload::start(&["storm", "--seconds", "4", "--parallel", "2"])?;
+        let storm = Workload::start(&["storm", "--seconds", &seconds, "--parallel", "2"])?;
         let tracer = Tracer::start(&["--attach", attach])?;
         let attached = sys::boottime_ns();
         let truth: Truth = storm.finish()?;

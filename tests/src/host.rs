@@ -60,17 +60,29 @@ pub fn scaled<T>(small: T, full: T) -> Result<T> {
     }
 }
 
+/// How many times slower than the host this machine is: `PROCESSGUARD_SLOWNESS`, which the set-up
+/// of an emulated machine says; 1 elsewhere.
+///
+/// # Errors
+/// If it is not a whole number.
+pub fn slowness() -> Result<u32> {
+    env::var("PROCESSGUARD_SLOWNESS").map_or(Ok(1), |text| {
+        text.parse().with_context(|| format!("PROCESSGUARD_SLOWNESS={text}: not a whole number"))
+    })
+}
+
 /// Tries until there is something.
 ///
 /// # Errors
-/// If a try fails, or nothing comes within [`PATIENCE`].
+/// If a try fails, or nothing comes within [`PATIENCE`], on a slower machine in as much longer.
 pub fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let end = Instant::now() + PATIENCE;
+    let patience = PATIENCE * slowness()?;
+    let end = Instant::now() + patience;
     loop {
         if let Some(found) = attempt()? {
             return Ok(found);
         }
-        ensure!(Instant::now() < end, "{what}: nothing within {PATIENCE:?}");
+        ensure!(Instant::now() < end, "{what}: nothing within {patience:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
