@@ -31,26 +31,35 @@ fn processes_that_exist_are_known() -> Result<()> {
 
 #[test]
 fn started_in_a_storm_nothing_is_missed_or_doubled() -> Result<()> {
-    let seconds = (4 * host::slowness()?).to_string();
     for attach in ["auto", "classic"] {
-        let storm = Workload::start(&["storm", "--seconds", &seconds, "--parallel", "2"])?;
-        let tracer = Tracer::start(&["--attach", attach])?;
-        let attached = sys::boottime_ns();
-        let truth: Truth = storm.finish()?;
-        let trace = tracer.stop()?;
-        assert_eq!(trace.lost_in_all()?, 0);
-        let mut whole = 0;
-        for child in truth.all("child") {
-            let actions: Vec<_> = trace.of(child)?.iter().map(|record| record.action()).collect();
-            // Whoever was born before is seen from some point on to its end.
-            let complete = ["fork", "exec", "exit"];
-            let all = *child.born()?.start() > attached;
-            assert!(actions == complete || !all && complete.ends_with(&actions), "{actions:?}: {child:?}");
-            whole += usize::from(all);
-        }
-        assert!(whole > 100, "only {whole} children in the trace's time");
+        // On a busy machine the storm may be over before the trace is attached: then a longer one.
+        let mut storms = [4, 8, 16, 32].into_iter().map(|seconds| seen_whole(attach, seconds));
+        let enough = storms.find(|whole| !matches!(whole, Ok(0..100)));
+        enough.context("even the longest storm was over before the trace began")??;
     }
     Ok(())
+}
+
+/// Starts a trace in the middle of a storm, checks what it saw, and gives how many children lived
+/// all their life in the trace's time.
+fn seen_whole(attach: &str, seconds: u32) -> Result<usize> {
+    let seconds = (seconds * host::slowness()?).to_string();
+    let storm = Workload::start(&["storm", "--seconds", &seconds, "--parallel", "2"])?;
+    let tracer = Tracer::start(&["--attach", attach])?;
+    let attached = sys::boottime_ns();
+    let truth: Truth = storm.finish()?;
+    let trace = tracer.stop()?;
+    assert_eq!(trace.lost_in_all()?, 0);
+    let mut whole = 0;
+    for child in truth.all("child") {
+        let actions: Vec<_> = trace.of(child)?.iter().map(|record| record.action()).collect();
+        // Whoever was born before is seen from some point on to its end.
+        let complete = ["fork", "exec", "exit"];
+        let all = *child.born()?.start() > attached;
+        assert!(actions == complete || !all && complete.ends_with(&actions), "{actions:?}: {child:?}");
+        whole += usize::from(all);
+    }
+    Ok(whole)
 }
 
 #[test]
