@@ -17,6 +17,8 @@ pub struct Config {
     pub kinds: u32,
     /// `FILTER_*` flags: all must hold for a record to be made.
     pub filter: u32,
+    /// `WATCH*` flags: how the watch set is kept.
+    pub watch: u32,
     /// `HAS_*` flags: what this kernel's hooks give.
     pub kernel: u32,
     /// Thread whose clone the preemption probe watches.
@@ -27,18 +29,23 @@ pub struct Config {
     pub exec_old_pid: u32,
     /// Offset of `group_dead` in the classic exit tracepoint's record.
     pub exit_group_dead: u32,
+    /// Fills the last 8 bytes.
+    pub reserved: u32,
 }
 
-/// Only processes in the map `WATCHED`.
+/// Only watched processes: those with a group in the map `GROUPS_BY_PID`.
 pub const FILTER_WATCHED: u32 = 1 << 0;
-/// Children of watched processes are watched too.
-pub const FILTER_INHERIT: u32 = 1 << 1;
 /// Only processes of one user.
-pub const FILTER_UID: u32 = 1 << 2;
+pub const FILTER_UID: u32 = 1 << 1;
 /// Only processes in or below one control group.
-pub const FILTER_CGROUP: u32 = 1 << 3;
+pub const FILTER_CGROUP: u32 = 1 << 2;
 /// No SIGCHLD that the kernel sends for a child's end: the exit record says the same.
-pub const FILTER_CHILD_SIGNALS: u32 = 1 << 4;
+pub const FILTER_CHILD_SIGNALS: u32 = 1 << 3;
+
+/// There is a watch set: a process leaves it when it ends.
+pub const WATCH: u32 = 1 << 0;
+/// A child joins its parent's watch group when it is born.
+pub const WATCH_INHERIT: u32 = 1 << 1;
 
 /// `sched_process_exit` says whether the thread is its group's last.
 pub const HAS_GROUP_DEAD: u32 = 1 << 0;
@@ -47,7 +54,7 @@ pub const HAS_VICTIM_TASK: u32 = 1 << 1;
 /// `sched_prepare_exec` shows credentials before and after an exec (since 6.10).
 pub const HAS_PREPARE_EXEC: u32 = 1 << 2;
 
-const _: () = assert!(size_of::<Config>() == 48);
+const _: () = assert!(size_of::<Config>() == 56);
 
 #[cfg(feature = "user")]
 // SAFETY: `#[repr(C)]`, integers only, no padding (asserted above).

@@ -25,6 +25,13 @@ pub struct CpuCounters {
     pub reserved: u64,
 }
 
+/// An entry of the map `GROUPS_BY_PID`: the watch groups of the thread groups `4 * index` to
+/// `4 * index + 3`, each a number below [`crate::limits::WATCH_GROUPS`]; 0: not watched.
+pub type GroupsOfPids = [u16; PIDS_AN_ENTRY as usize];
+
+/// Pids whose groups share an entry: what fits into the 8 bytes to which an array rounds its entries.
+pub const PIDS_AN_ENTRY: u32 = 4;
+
 const _: () = assert!(size_of::<CpuCounters>() == (2 * Kind::COUNT + 2) * 8);
 const _: () = assert!(size_of::<CpuCounters>().is_multiple_of(64));
 const _: () = assert!(size_of::<Control>() == 8);

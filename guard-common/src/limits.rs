@@ -42,5 +42,8 @@ pub const EXIT_CLAIMS: u32 = 4096;
 /// Execs under way at once of which gained privileges are remembered.
 pub const EXEC_NOTES: u32 = 1024;
 
-/// Processes that a watch (`--pid`, `--tree`) can follow at once.
-pub const WATCHED_PROCESSES: u32 = 65_536;
+/// Pids that a kernel can give at most (`PID_MAX_LIMIT` on 64-bit machines).
+pub const PIDS: u32 = 4_194_304;
+
+/// Watch groups at once, group 0 ("not watched") included.
+pub const WATCH_GROUPS: u32 = 1024;

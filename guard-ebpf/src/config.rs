@@ -16,11 +16,13 @@ pub(crate) static CONFIG: Config = Config {
     uid: 0,
     kinds: 0,
     filter: 0,
+    watch: 0,
     kernel: 0,
     probe_tid: 0,
     fork_child_pid: 0,
     exec_old_pid: 0,
     exit_group_dead: 0,
+    reserved: 0,
 };
 
 /// Reads one entry of a read-only global. Volatile, lest the compiler use the initial value.

@@ -2,17 +2,16 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
-use guard_common::config::HAS_GROUP_DEAD;
+use guard_common::config::{HAS_GROUP_DEAD, WATCH};
 use guard_common::layout::ABSENT;
 use guard_common::limits::EXIT_THREADS;
 use guard_common::wire::{Exit, Kind, UNKNOWN};
 
 use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
-use crate::filter;
 use crate::maps::EXIT_CLAIMS_BY_PROCESS;
 use crate::read::{Kernel, Typed, Untyped};
-use crate::task;
+use crate::{filter, task, watch};
 
 /// `SIGNAL_GROUP_EXIT` of the kernel's `sched/signal.h`: the group's code is the one that counts.
 const SIGNAL_GROUP_EXIT: u32 = 4;
@@ -68,10 +67,8 @@ fn elected<K: Kernel>(task: K) -> bool {
 
 #[inline(always)]
 fn record<K: Kernel>(task: K) {
-    if !filter::passes(task) {
-        return;
-    }
     if emit::wanted(Kind::EXIT)
+        && filter::passes(task)
         && let Some(attempt) = Attempt::new(Kind::EXIT)
         && let Some(mut entry) = attempt.reserve::<Exit>()
     {
@@ -79,7 +76,9 @@ fn record<K: Kernel>(task: K) {
         unsafe { fill(entry.as_mut_ptr(), task) };
         attempt.submit(entry);
     }
-    filter::forget(task::tgid(task));
+    if config!(watch) & WATCH != 0 {
+        watch::leave(task::tgid(task));
+    }
 }
 
 /// # Safety

@@ -4,9 +4,8 @@ use guard_common::config::{FILTER_CGROUP, FILTER_UID, FILTER_WATCHED};
 use guard_common::layout::ABSENT;
 
 use crate::config::{config, offset};
-use crate::maps::WATCHED;
 use crate::read::{Kernel, Untyped};
-use crate::task;
+use crate::{task, watch};
 
 /// Whether a process passes all filters. Reads no more of it than the filters need.
 #[inline(always)]
@@ -15,7 +14,7 @@ pub(crate) fn passes<K: Kernel>(task: K) -> bool {
     if filter == 0 {
         return true;
     }
-    if filter & FILTER_WATCHED != 0 && !is_watched(task::tgid(task)) {
+    if filter & FILTER_WATCHED != 0 && watch::group(task::tgid(task)) == 0 {
         return false;
     }
     if filter & FILTER_UID != 0
@@ -24,12 +23,6 @@ pub(crate) fn passes<K: Kernel>(task: K) -> bool {
         return false;
     }
     filter & FILTER_CGROUP == 0 || is_placed(Untyped::at(task.address()))
-}
-
-/// Whether a thread group is in the watch set.
-#[inline(always)]
-pub(crate) fn is_watched(tgid: u32) -> bool {
-    WATCHED.get_ptr(tgid).is_some()
 }
 
 /// Whether a task is in or below the wanted control group, in whichever hierarchy that is.
@@ -57,13 +50,4 @@ fn in_cgroup(cgroup: Untyped) -> bool {
         cgroup.read::<u64>(offset!(cgroup_ancestor_ids) + level * 8)
     };
     id == config!(cgroup_id)
-}
-
-/// Takes a process out of the watch set when it ends.
-#[inline(always)]
-pub(crate) fn forget(tgid: u32) {
-    if config!(filter) & FILTER_WATCHED != 0 {
-        // Absent is as good as removed.
-        let _ = WATCHED.remove(tgid);
-    }
 }

@@ -2,17 +2,14 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
-use aya_log_ebpf::warn;
-use guard_common::config::FILTER_INHERIT;
+use guard_common::config::WATCH_INHERIT;
 use guard_common::limits::YOUNGEST_CHILDREN;
 use guard_common::wire::{Fork, Kind};
 
 use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
-use crate::filter;
-use crate::maps::WATCHED;
 use crate::read::{Kernel, Typed, Untyped};
-use crate::task;
+use crate::{filter, task, watch};
 
 /// `sched_process_fork(parent, child)`.
 #[inline(always)]
@@ -61,13 +58,10 @@ fn is_leader<K: Kernel>(task: K) -> bool {
 
 #[inline(always)]
 fn record<K: Kernel>(child: K) {
-    if config!(filter) & FILTER_INHERIT != 0 {
-        let parent = task::tgid(child.follow(offset!(task_real_parent)));
-        if filter::is_watched(parent) {
-            let tgid = task::tgid(child);
-            if WATCHED.insert(tgid, 0, 0).is_err() {
-                warn!((), "the watch set is full: process {} is not followed", tgid);
-            }
+    if config!(watch) & WATCH_INHERIT != 0 {
+        let group = watch::group(task::tgid(child.follow(offset!(task_real_parent))));
+        if group != 0 {
+            watch::join(task::tgid(child), group);
         }
     }
     if !emit::wanted(Kind::FORK) || !filter::passes(child) {

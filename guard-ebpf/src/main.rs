@@ -25,6 +25,7 @@ mod read;
 mod signal;
 mod snapshot;
 mod task;
+mod watch;
 
 use core::ffi::c_void;
 

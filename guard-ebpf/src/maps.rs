@@ -1,9 +1,9 @@
 //! Memory shared with userspace.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
-use guard_common::control::{Control, CpuCounters};
-use guard_common::limits::{EXEC_NOTES, EXIT_CLAIMS, RING_BYTES, WATCHED_PROCESSES};
+use aya_ebpf::maps::{Array, LruHashMap, RingBuf};
+use guard_common::control::{Control, CpuCounters, GroupsOfPids};
+use guard_common::limits::{EXEC_NOTES, EXIT_CLAIMS, RING_BYTES};
 use guard_common::wire::ProcKey;
 
 /// `BPF_F_MMAPABLE` of `linux/bpf.h`: userspace reads and writes the map as memory.
@@ -21,9 +21,10 @@ pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, MMAPABLE)
 #[map]
 pub(crate) static COUNTERS: Array<CpuCounters> = Array::with_max_entries(1, MMAPABLE);
 
-/// Thread group ids that a filter lets pass.
+/// Watch groups by thread group id. Resized by the loader to all pids there can be, if anything is
+/// watched. An array and no hash: the scheduler's hooks ask it for every switch.
 #[map]
-pub(crate) static WATCHED: HashMap<u32, u32> = HashMap::with_max_entries(WATCHED_PROCESSES, 0);
+pub(crate) static GROUPS_BY_PID: Array<GroupsOfPids> = Array::with_max_entries(1, MMAPABLE);
 
 /// Processes whose exit one of several last threads has taken upon itself.
 #[map]

@@ -11,7 +11,9 @@
 
 pub mod event;
 pub mod ids;
+pub mod latency;
 pub mod process;
+pub mod resources;
 
 mod aged;
 mod core;

@@ -145,8 +145,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOW", conflicts_with = "input", help_heading = "Source")]
     attach: Option<AttachBy>,
 
-    /// Have the kernel programs tell of rare conditions on standard error: a full watch set, a path
-    /// longer than a record
+    /// Have the kernel programs tell of rare conditions on standard error: a path longer than a record
     #[arg(long, conflicts_with = "input", help_heading = "Sensor")]
     kernel_log: bool,
 

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use guard_common::config::{
-    Config, FILTER_CGROUP, FILTER_CHILD_SIGNALS, FILTER_INHERIT, FILTER_UID, FILTER_WATCHED, HAS_GROUP_DEAD,
-    HAS_PREPARE_EXEC,
+    Config, FILTER_CGROUP, FILTER_CHILD_SIGNALS, FILTER_UID, FILTER_WATCHED, HAS_GROUP_DEAD,
+    HAS_PREPARE_EXEC, WATCH, WATCH_INHERIT,
 };
 use guard_common::layout::Layout;
 use guard_common::wire::Kind;
@@ -15,7 +15,7 @@ use guard_common::wire::Kind;
 use super::classic::{self, Tracefs};
 use super::error::kernel_release;
 use super::losses::Watched;
-use super::{Attach, Error, Options, Watch, cgroups, kernel_log, preempt};
+use super::{Attach, Error, Options, Watch, cgroups, kernel_log, preempt, watch_set};
 
 /// The kernel programs, compiled from guard-ebpf. Empty if built without a BPF toolchain.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GUARD_EBPF_OBJECT"));
@@ -125,6 +125,7 @@ pub(crate) fn load(
         .btf(Some(kernel.btf))
         .map_max_entries("RING", options.ring_bytes)
         .map_max_entries("COUNTERS", cpus)
+        .map_max_entries("GROUPS_BY_PID", watch_set::entries(config.watch))
         .override_global("LAYOUT", &kernel.layout, true)
         .override_global("CONFIG", &config, true);
     kernel_log::configure(&mut loader, options.kernel_log);
@@ -299,8 +300,11 @@ fn config(
     }
     match options.watch {
         Watch::All => {}
-        Watch::Pids(_) => config.filter |= FILTER_WATCHED,
-        Watch::Trees(_) => config.filter |= FILTER_WATCHED | FILTER_INHERIT,
+        Watch::Pids(_) => config.watch = WATCH,
+        Watch::Trees(_) => config.watch = WATCH | WATCH_INHERIT,
+    }
+    if config.watch != 0 {
+        config.filter |= FILTER_WATCHED;
     }
     if let Some(uid) = options.uid {
         config.filter |= FILTER_UID;

@@ -162,12 +162,12 @@ impl Sensor {
             Btf::from_sys_fs().map_err(|error| Error::system("read the kernel's type information", error))?;
         let kernel = Kernel { layout, hooks, btf: &btf };
         let cpus = possible_cpus()?;
-        let (mut ebpf, tracefs) = attach::load(&kernel, options, &hierarchies, cpus)?;
-        watch_set::insert_named(&mut ebpf, &options.watch)?;
+        let (ebpf, tracefs) = attach::load(&kernel, options, &hierarchies, cpus)?;
+        watch_set::insert_named(&ebpf, &options.watch)?;
         let mut attached = attach::attach(ebpf, &kernel, options, tracefs.as_ref())?;
         // From here on nothing is missed; what exists already is read now.
         let snapshots = processes::read(attach::open_iterator(&mut attached.ebpf)?)?;
-        watch_set::insert_descendants(&mut attached.ebpf, &options.watch, &snapshots)?;
+        watch_set::insert_descendants(&attached.ebpf, &options.watch, &snapshots)?;
         drop(btf);
         give_back_memory();
         let ring = Ring::new(take_ring(&mut attached.ebpf)?, share::<Control>(&attached, "CONTROL", 1)?);

@@ -1,24 +1,75 @@
 //! The kernel's set of watched processes: named at the start, grown by the fork hook afterwards.
 
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData};
+use aya::maps::Map;
+use guard_common::control::{GroupsOfPids, PIDS_AN_ENTRY};
+use guard_common::limits::{PIDS, WATCH_GROUPS};
 use guard_common::wire::Snapshot;
 
+use super::shared::SharedArray;
 use super::{Error, Watch};
 
+/// Entries that the map needs.
+pub(crate) const fn entries(watch: u32) -> u32 {
+    if watch == 0 { 1 } else { PIDS / PIDS_AN_ENTRY }
+}
+
+/// Watch groups by pid, shared with the programs.
+#[derive(Debug)]
+pub(crate) struct WatchSet {
+    groups: SharedArray<GroupsOfPids>,
+}
+
+impl WatchSet {
+    /// Opens the set of a loaded sensor, which was configured to have one.
+    pub(crate) fn open(ebpf: &Ebpf) -> Result<Self, Error> {
+        let Some(Map::Array(map)) = ebpf.map("GROUPS_BY_PID") else { return Err(Error::NoObject) };
+        SharedArray::map(map.fd(), (PIDS / PIDS_AN_ENTRY) as usize)
+            .map(|groups| Self { groups })
+            .map_err(|error| Error::system("map the watch set", error))
+    }
+
+    /// Puts a process into a group; group 0 takes it out of the set. Pids beyond what any kernel
+    /// gives are ignored.
+    pub(crate) fn join(&self, pid: u32, group: u16) {
+        let Some(entry) = self.groups.word((pid / PIDS_AN_ENTRY) as usize, 0) else { return };
+        let shift = (pid % PIDS_AN_ENTRY) * u16::BITS;
+        let mask = u64::from(u16::MAX) << shift;
+        // The programs write single half-words meanwhile: exchange only if none did.
+        let _ = entry.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |four| {
+            Some(four & !mask | u64::from(group) << shift)
+        });
+    }
+
+    /// The group of a process; 0 if it is not watched.
+    pub(crate) fn group(&self, pid: u32) -> u16 {
+        let four = self.groups.read((pid / PIDS_AN_ENTRY) as usize, 0);
+        (four >> ((pid % PIDS_AN_ENTRY) * u16::BITS)) as u16
+    }
+}
+
 /// Puts the named processes in, before the programs are attached: their children to come are
-/// followed from the first on.
-pub(crate) fn insert_named(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), Error> {
+/// followed from the first on. The first named one gets group 1, and so on; what is named beyond
+/// the number of groups shares the last.
+pub(crate) fn insert_named(ebpf: &Ebpf, watch: &Watch) -> Result<(), Error> {
     let (Watch::Pids(named) | Watch::Trees(named)) = watch else { return Ok(()) };
-    insert(&mut open(ebpf)?, named)
+    let watched = WatchSet::open(ebpf)?;
+    for (pid, group) in named.iter().zip(groups()) {
+        watched.join(*pid, group);
+    }
+    Ok(())
+}
+
+/// The numbers of the groups, the last one for ever.
+fn groups() -> impl Iterator<Item = u16> {
+    (1..WATCH_GROUPS as u16).chain(std::iter::repeat(WATCH_GROUPS as u16 - 1))
 }
 
 /// Checks that the named processes exist, and puts in the descendants that they have already.
-pub(crate) fn insert_descendants(
-    ebpf: &mut Ebpf,
-    watch: &Watch,
-    snapshots: &[Snapshot],
-) -> Result<(), Error> {
+pub(crate) fn insert_descendants(ebpf: &Ebpf, watch: &Watch, snapshots: &[Snapshot]) -> Result<(), Error> {
     let (Watch::Pids(named) | Watch::Trees(named)) = watch else { return Ok(()) };
     let exists = |pid| snapshots.iter().any(|snapshot| snapshot.task.key.tgid == pid);
     if let Some(absent) = named.iter().find(|&&pid| !exists(pid)) {
@@ -27,27 +78,20 @@ pub(crate) fn insert_descendants(
     if matches!(watch, Watch::Pids(_)) {
         return Ok(());
     }
-    let mut watched = open(ebpf)?;
+    let watched = WatchSet::open(ebpf)?;
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for snapshot in snapshots {
+        children.entry(snapshot.task.parent.tgid).or_default().push(snapshot.task.key.tgid);
+    }
     let mut parents = named.clone();
     while let Some(parent) = parents.pop() {
-        let tasks = snapshots.iter().map(|snapshot| &snapshot.task);
-        let children: Vec<u32> =
-            tasks.filter(|task| task.parent.tgid == parent).map(|task| task.key.tgid).collect();
-        insert(&mut watched, &children)?;
-        parents.extend(children);
+        let group = watched.group(parent);
+        for child in children.remove(&parent).unwrap_or_default() {
+            if watched.group(child) == 0 {
+                watched.join(child, group);
+            }
+            parents.push(child);
+        }
     }
     Ok(())
-}
-
-type Set<'a> = HashMap<&'a mut MapData, u32, u32>;
-
-fn open(ebpf: &mut Ebpf) -> Result<Set<'_>, Error> {
-    HashMap::try_from(ebpf.map_mut("WATCHED").ok_or(Error::NoObject)?)
-        .map_err(|error| Error::system("open the watch set", error))
-}
-
-fn insert(watched: &mut Set<'_>, pids: &[u32]) -> Result<(), Error> {
-    pids.iter()
-        .try_for_each(|pid| watched.insert(pid, 0, 0))
-        .map_err(|error| Error::system("fill the watch set", error))
 }
