@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod clock;
 pub mod exit;
+pub mod feed;
 pub mod filter;
 pub mod names;
 pub mod output;

@@ -12,6 +12,7 @@ use regex::bytes::Regex;
 use super::values;
 use crate::clock::Stamp;
 use crate::exit::{Failure, HELP};
+use crate::feed;
 use crate::filter::{Conditions, Filter};
 use crate::output::{LogFile, Rotation, Sink};
 use crate::redact::{self, Redactor};
@@ -250,7 +251,7 @@ impl Arguments {
                 },
                 kernel_log: self.kernel_log,
             },
-            interval: self.interval.unwrap_or(Duration::from_millis(20)),
+            interval: self.interval.unwrap_or(feed::INTERVAL),
             duration: self.duration,
         }
     }

@@ -74,18 +74,45 @@ impl CompactWriter {
         out.extend_from_slice(b"  ");
         paint.with(out, BOLD, |out| escaped_padded(out, process.name.as_bytes(), NAME_WIDTH));
         out.extend_from_slice(b"  ");
-        match &event.action {
-            Action::Fork { .. } => fork(out, process),
-            Action::Exec { exec, .. } => paint.exec(out, process, exec),
-            Action::Exit { exit, .. } => paint.exit(out, exit),
-            Action::Signal { signal, .. } => self::signal(out, signal),
-            Action::Oom { oom, .. } => paint.with(out, RED, |out| self::oom(out, oom)),
-            Action::Listen { listen, .. } => put(out, format_args!("tcp {}", listen.address)),
-            Action::Gap(_) => {}
-        }
+        paint.story(out, &event.action, process);
         paint.place(out, process);
         out.push(b'\n');
     }
+}
+
+/// What happened and why, in the words of a compact line, without colours and columns.
+#[must_use]
+pub fn story(action: &Action) -> String {
+    text(|out| match (action, action.process()) {
+        (_, Some(process)) => Paint { color: false }.story(out, action, process),
+        (Action::Gap(gap), None) => lost(out, gap),
+        (_, None) => {}
+    })
+}
+
+/// Why a process ended, in words.
+#[must_use]
+pub fn cause_of_death(exit: &Exit) -> String {
+    text(|out| death(out, exit))
+}
+
+/// A length of time in at most six letters: `850us`, `1.24ms`, `12.5s`, `3m12s`, `5h07m`, `12d3h`.
+#[must_use]
+pub fn short_duration(nanoseconds: u64) -> String {
+    text(|out| duration(out, nanoseconds))
+}
+
+/// An amount of memory: `512KiB`, `2.93MiB`, `1.50GiB`.
+#[must_use]
+pub fn short_size(bytes: u64) -> String {
+    text(|out| size(out, bytes))
+}
+
+/// What is written, as text: the writers of this file write nothing but UTF-8.
+fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Colours, or none.
@@ -102,6 +129,19 @@ impl Paint {
             put(out, format_args!("{style:#}"));
         } else {
             write(out);
+        }
+    }
+
+    /// What happened to the process, and why.
+    fn story(self, out: &mut Vec<u8>, action: &Action, process: &Process) {
+        match action {
+            Action::Fork { .. } => fork(out, process),
+            Action::Exec { exec, .. } => self.exec(out, process, exec),
+            Action::Exit { exit, .. } => self.exit(out, exit),
+            Action::Signal { signal, .. } => self::signal(out, signal),
+            Action::Oom { oom, .. } => self.with(out, RED, |out| self::oom(out, oom)),
+            Action::Listen { listen, .. } => put(out, format_args!("tcp {}", listen.address)),
+            Action::Gap(_) => {}
         }
     }
 
@@ -392,12 +432,6 @@ fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
-        let mut out = Vec::new();
-        write(&mut out);
-        String::from_utf8(out).unwrap()
-    }
 
     #[test]
     fn durations() {

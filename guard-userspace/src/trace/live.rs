@@ -1,38 +1,18 @@
-//! The live trace: one thread, one loop, no timer while nothing happens.
-//!
-//! ```text
-//!            readable                    drained something
-//!   Armed ------------> drain and show ---------------------> Gathering (one interval)
-//!     ^                      |                                     |
-//!     +--- drained nothing --+<------------- interval over --------+
-//! ```
-//! While armed, the first record wakes the loop; the crowd behind it rides along, because while
-//! the loop gathers nobody is armed and no program sends an interrupt.
-//!
-//! Nothing here opens a file once the loop runs.
+//! The live trace: one thread, one loop; see [`crate::feed`].
 
 use std::time::Duration;
 
 use guard_common::wire::Kind;
-use guard_core::{Core, Effect, Limits};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{Show, Wanted, quiet_if_closed};
 use crate::clock::{self, Stamp};
 use crate::exit::Failure;
-use crate::sensor::{Options, Sensor};
+use crate::feed::{Feed, at};
+use crate::sensor::Options;
 use crate::stop::Stop;
-
-/// Records drained at most before their lines are written: about 1 MiB of the ring.
-const DRAIN_RECORDS: usize = 4096;
-
-/// Processes that the table keeps: twice the default `pid_max` of small machines.
-const PROCESSES: usize = 65_536;
-
-/// Control groups that the table keeps.
-const CGROUPS: usize = 16_384;
 
 /// What a live trace needs to know beside what is shown.
 #[derive(Clone, Debug)]
@@ -82,17 +62,13 @@ async fn trace(live: &Live, show: Show) -> Result<(), Failure> {
     let stop = unsafe { AsyncFd::register_with_interest(stop, Interest::READABLE) }
         .map_err(|refused| Failure::System { action: "wait for signals", source: refused.into() })?;
     let stamp = Stamp { boot, utc_offset_ns: clock::utc_offset_ns() };
-    let core = Core::new(Limits { processes: PROCESSES, cgroups: CGROUPS });
-    let mut trace = Trace { sensor: Sensor::attach(&live.sensor)?, core, stamp, show };
-    trace.sensor.snapshot(&mut trace.core);
-    tracing::info!("attached");
+    let mut trace = Trace { feed: Feed::attach(&live.sensor, live.interval)?, stamp, show };
     trace.until_stopped(live, &stop).await?;
     trace.finish()
 }
 
 struct Trace {
-    sensor: Sensor,
-    core: Core,
+    feed: Feed,
     stamp: Stamp,
     show: Show,
 }
@@ -100,55 +76,25 @@ struct Trace {
 impl Trace {
     async fn until_stopped(&mut self, live: &Live, stop: &AsyncFd<Stop>) -> Result<(), Failure> {
         let end = live.duration.map(|duration| Instant::now() + duration);
-        // `None`: armed, waiting for the first record.
-        let mut gathered: Option<Instant> = None;
-        // The snapshot may have made events, and the ring filled since the programs are attached.
-        let mut due = true;
         loop {
-            if due {
-                let (records, wanted) = self.turn()?;
-                if wanted == Wanted::Enough {
-                    return Ok(());
-                }
-                gathered = match records {
-                    0 => None,
-                    DRAIN_RECORDS.. => Some(Instant::now()),
-                    _ => Some(Instant::now() + live.interval),
-                };
-            }
-            let held = self.core.poll_timeout().map(|at_ns| Instant::now() + until(at_ns));
             tokio::select! {
                 biased;
                 _ = stop.readable() => return Ok(()),
                 () = at(end) => return Ok(()),
-                () = at(gathered) => due = true,
-                readable = self.sensor.readable(), if gathered.is_none() => {
-                    readable?;
-                    due = true;
-                }
-                () = at(held) => {
-                    self.core.handle_timeout(clock::boot_ns());
-                    if self.forward()? == Wanted::Enough {
-                        return Ok(());
-                    }
-                    due = false;
-                }
+                ready = self.feed.ready() => ready?,
+            }
+            self.feed.turn();
+            self.stamp.utc_offset_ns = clock::utc_offset_ns();
+            if self.forward()? == Wanted::Enough {
+                return Ok(());
             }
         }
     }
 
-    /// Drains a batch and shows what comes of it. Returns how many records there were.
-    fn turn(&mut self) -> Result<(usize, Wanted), Failure> {
-        let records = self.sensor.drain(DRAIN_RECORDS, &mut self.core);
-        self.stamp.utc_offset_ns = clock::utc_offset_ns();
-        Ok((records, self.forward()?))
-    }
-
-    /// Shows all that the core has to say.
+    /// Shows all that there is.
     fn forward(&mut self) -> Result<Wanted, Failure> {
         let mut wanted = Wanted::More;
-        while let Some(effect) = self.core.poll_effect() {
-            let Effect::Emit(event) = effect;
+        while let Some(event) = self.feed.poll_event() {
             wanted = self.show.event(&self.stamp, &event)?;
             if wanted == Wanted::Enough {
                 break;
@@ -160,27 +106,13 @@ impl Trace {
 
     /// Detaches, shows what the ring still holds and what the core held back for a cause.
     fn finish(mut self) -> Result<(), Failure> {
-        self.sensor.finish(&mut self.core)?;
-        self.core.handle_timeout(u64::MAX);
+        self.feed.finish()?;
         self.forward()?;
-        self.show.summary.set_report(&self.sensor.report());
+        self.show.summary.set_report(&self.feed.report());
         // Freed before the summary: nothing stays behind if standard error is stuck.
-        drop(self.sensor);
+        drop(self.feed);
         self.show.finish(&self.stamp, clock::boot_ns())?;
         Ok(())
-    }
-}
-
-/// From now until a time since boot.
-fn until(at_ns: u64) -> Duration {
-    Duration::from_nanos(at_ns.saturating_sub(clock::boot_ns()))
-}
-
-/// Waits until then; for ever without a time.
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,0 +1,138 @@
+//! Sensor and core together: a stream of events.
+//!
+//! ```text
+//!            readable                    drained something
+//!   Armed ------------> drain and give ---------------------> Gathering (one interval)
+//!     ^                      |                                     |
+//!     +--- drained nothing --+<------------- interval over --------+
+//! ```
+//! While armed, the first record wakes the reader; the crowd behind it rides along, because while
+//! it gathers nobody is armed and no program sends an interrupt. No timer runs while nothing
+//! happens, and nothing here opens a file once the sensor is attached.
+
+use std::time::Duration;
+
+use guard_core::event::Event;
+use guard_core::process::Table;
+use guard_core::{Core, Effect, Limits};
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock;
+use crate::sensor::{Error, Options, Report, Sensor};
+
+/// How long a crowd of records gathers, unless the user asks otherwise.
+pub const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Records drained at most in one turn: about 1 MiB of the ring.
+const DRAIN_RECORDS: usize = 4096;
+
+/// Processes that the table keeps: twice the default `pid_max` of small machines.
+const PROCESSES: usize = 65_536;
+
+/// Control groups that the table keeps.
+const CGROUPS: usize = 16_384;
+
+/// Events from this host's kernel, as they come.
+pub struct Feed {
+    sensor: Sensor,
+    core: Core,
+    interval: Duration,
+    /// When the crowd has gathered; `None`: armed, waiting for the first record.
+    gathered: Option<Instant>,
+    /// What to do in the next turn.
+    due: Due,
+}
+
+/// What a turn is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// The ring may hold records.
+    Records,
+    /// An exit has waited long enough for its cause.
+    Verdict,
+}
+
+impl Feed {
+    /// Attaches the sensor and takes in what exists already. The first turn is due at once: the
+    /// snapshot may have made events, and the ring filled since the programs are attached.
+    ///
+    /// # Errors
+    /// If the sensor cannot be attached.
+    pub fn attach(options: &Options, interval: Duration) -> Result<Self, Error> {
+        let mut core = Core::new(Limits { processes: PROCESSES, cgroups: CGROUPS });
+        let mut sensor = Sensor::attach(options)?;
+        sensor.snapshot(&mut core);
+        tracing::info!("attached");
+        Ok(Self { sensor, core, interval, gathered: Some(Instant::now()), due: Due::Records })
+    }
+
+    /// Waits until a turn is due. Costs nothing while nothing happens; dropping the future is safe.
+    ///
+    /// # Errors
+    /// If the ring cannot be polled.
+    pub async fn ready(&mut self) -> Result<(), Error> {
+        let held = self.core.poll_timeout().map(|at_ns| Instant::now() + until(at_ns));
+        self.due = tokio::select! {
+            biased;
+            () = at(self.gathered) => Due::Records,
+            readable = self.sensor.readable(), if self.gathered.is_none() => {
+                readable?;
+                Due::Records
+            }
+            () = at(held) => Due::Verdict,
+        };
+        Ok(())
+    }
+
+    /// Takes in what [`Feed::ready`] found; [`Feed::poll_event`] then gives the events.
+    pub fn turn(&mut self) {
+        if self.due == Due::Verdict {
+            return self.core.handle_timeout(clock::boot_ns());
+        }
+        self.gathered = match self.sensor.drain(DRAIN_RECORDS, &mut self.core) {
+            0 => None,
+            DRAIN_RECORDS.. => Some(Instant::now()),
+            _ => Some(Instant::now() + self.interval),
+        };
+    }
+
+    /// The next event, oldest first; `None` until the next turn.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.core.poll_effect().map(|Effect::Emit(event)| event)
+    }
+
+    /// Detaches, and takes in what the ring still holds and what the core held back for a cause.
+    ///
+    /// # Errors
+    /// If a program cannot be detached.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.sensor.finish(&mut self.core)?;
+        self.core.handle_timeout(u64::MAX);
+        Ok(())
+    }
+
+    /// The sensor's counters so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.sensor.report()
+    }
+
+    /// The process table as of the last turn.
+    #[must_use]
+    pub fn processes(&self) -> &Table {
+        self.core.processes()
+    }
+}
+
+/// From now until a time since boot.
+fn until(at_ns: u64) -> Duration {
+    Duration::from_nanos(at_ns.saturating_sub(clock::boot_ns()))
+}
+
+/// Waits until then; for ever without a time.
+pub async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
