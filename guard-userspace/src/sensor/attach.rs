@@ -1,6 +1,5 @@
 //! Loads the programs that are needed and attaches them.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
@@ -15,7 +14,7 @@ use guard_common::wire::Kind;
 use super::classic::{self, Tracefs};
 use super::error::kernel_release;
 use super::losses::Watched;
-use super::{Attach, Error, Options, Watch, cgroups, kernel_log, preempt, watch_set};
+use super::{Attach, Error, Options, Watch, bpf, cgroups, kernel_log, preempt, watch_set};
 
 /// The kernel programs, compiled from guard-ebpf. Empty if built without a BPF toolchain.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GUARD_EBPF_OBJECT"));
@@ -76,14 +75,38 @@ pub(crate) struct Attached {
     pub(crate) ebpf: Ebpf,
     /// Programs whose skipped runs count as losses.
     pub(crate) watched: Vec<Watched>,
-    /// Attachments to classic tracepoints.
-    classic: Vec<OwnedFd>,
+    /// What holds the programs to their hooks.
+    links: Vec<OwnedFd>,
+    /// The task iterator: each pass of it yields one snapshot record per process.
+    pub(crate) iterator: OwnedFd,
 }
 
 impl Attached {
+    /// Attaches a loaded program to its hook. Gives the program.
+    fn attach(&mut self, hook: &Hook, way: &Way) -> Result<OwnedFd, Error> {
+        let failed = |error| failed_to_attach(hook.tracepoint, error);
+        let name = match *way {
+            Way::Btf => hook.program,
+            Way::Classic { program, .. } => program,
+        };
+        let program = match self.ebpf.program(name).ok_or(Error::NoObject)? {
+            Program::BtfTracePoint(program) => program.fd(),
+            Program::TracePoint(program) => program.fd(),
+            _ => return Err(Error::NoObject),
+        };
+        let program = program.map_err(|error| failed_to_attach(hook.tracepoint, error))?.as_fd();
+        let fd = match *way {
+            Way::Btf => bpf::attach_tracing(program),
+            Way::Classic { id, .. } => classic::attach(program, id),
+        };
+        let program = duplicate(program)?;
+        self.links.push(fd.map_err(failed)?);
+        Ok(program)
+    }
+
     /// Detaches all programs, so that no more records come; the maps stay.
     pub(crate) fn detach(&mut self) -> Result<(), Error> {
-        self.classic.clear();
+        self.links.clear();
         for (name, program) in self.ebpf.programs_mut() {
             let unloaded = match program {
                 Program::BtfTracePoint(program) => program.unload(),
@@ -171,15 +194,13 @@ pub(crate) fn attach(
         loaded.push((hook, way));
     }
     load_iterator(&mut ebpf, kernel.btf)?;
+    let iterator = link_iterator(&mut ebpf)?;
+    let mut attached = Attached { ebpf, watched: Vec::new(), links: Vec::new(), iterator };
     if prepare {
-        attach_btf(&mut ebpf, &PREPARE_EXEC)?;
+        attached.attach(&PREPARE_EXEC, &Way::Btf)?;
     }
-    let mut attached = Attached { ebpf, watched: Vec::new(), classic: Vec::new() };
     for (hook, way) in loaded {
-        let program = match way {
-            Way::Btf => attach_btf(&mut attached.ebpf, hook)?,
-            Way::Classic { program, id } => attach_classic(&mut attached, program, hook.tracepoint, id)?,
-        };
+        let program = attached.attach(hook, &way)?;
         attached.watched.push(Watched { kind: hook.kind, program });
     }
     Ok(attached)
@@ -205,14 +226,13 @@ pub(crate) fn load_iterator(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), Error> {
     program.load("task", btf).map_err(|error| refused(error, "iter/task"))
 }
 
-/// Opens the loaded task iterator: reading it yields one snapshot record per process.
-pub(crate) fn open_iterator(ebpf: &mut Ebpf) -> Result<File, Error> {
+/// Links the loaded task iterator.
+pub(crate) fn link_iterator(ebpf: &mut Ebpf) -> Result<OwnedFd, Error> {
+    let program = ebpf.program("snapshot").ok_or(Error::NoObject)?;
     let failed = |error| Error::system("open the task iterator", error);
-    let program: &mut Iter =
-        ebpf.program_mut("snapshot").ok_or(Error::NoObject)?.try_into().map_err(failed)?;
-    let link = program.attach().map_err(failed)?;
-    let link = program.take_link(link).map_err(failed)?;
-    link.into_file().map_err(|error| Error::system("open the task iterator", error))
+    let Program::Iter(program) = program else { return Err(Error::NoObject) };
+    let fd = program.fd().map_err(failed)?;
+    bpf::link_iterator(fd.as_fd()).map_err(|error| Error::system("open the task iterator", error))
 }
 
 /// Loads a BTF tracepoint program. Also the probe's way to see whether a hook can be had.
@@ -237,30 +257,6 @@ fn load_classic(ebpf: &mut Ebpf, name: &'static str, tracepoint: &'static str) -
         .try_into()
         .map_err(|error| Error::system(format!("use the program {name}"), error))?;
     program.load().map_err(|error| refused(error, tracepoint))
-}
-
-fn attach_btf(ebpf: &mut Ebpf, hook: &Hook) -> Result<OwnedFd, Error> {
-    let failed = |error| failed_to_attach(hook.tracepoint, error);
-    let program: &mut BtfTracePoint =
-        ebpf.program_mut(hook.program).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
-    program.attach().map_err(failed)?;
-    duplicate(program.fd().map_err(failed)?.as_fd())
-}
-
-fn attach_classic(
-    attached: &mut Attached,
-    name: &'static str,
-    tracepoint: &'static str,
-    id: u64,
-) -> Result<OwnedFd, Error> {
-    let failed = |error| failed_to_attach(tracepoint, error);
-    let program: &mut TracePoint =
-        attached.ebpf.program_mut(name).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
-    let fd = program.fd().map_err(failed)?.as_fd();
-    let event = classic::attach(fd, id).map_err(|error| failed_to_attach(tracepoint, error))?;
-    let copy = duplicate(fd)?;
-    attached.classic.push(event);
-    Ok(copy)
 }
 
 fn failed_to_attach(tracepoint: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -5,11 +5,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use aya_obj::generated::{perf_event_attr, perf_type_id::PERF_TYPE_TRACEPOINT};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+
+use super::bpf;
 
 /// `PERF_EVENT_IOC_ENABLE` and `PERF_EVENT_IOC_SET_BPF` of `linux/perf_event.h`.
 const IOC_ENABLE: libc::Ioctl = 0x2400;
@@ -83,13 +85,22 @@ pub(crate) fn attach(program: BorrowedFd<'_>, tracepoint: u64) -> io::Result<Own
     let event = i32::try_from(event).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
     // SAFETY: a descriptor that the kernel has just given us.
     let event = unsafe { OwnedFd::from_raw_fd(event) };
-    for (request, argument) in [(IOC_SET_BPF, program.as_raw_fd()), (IOC_ENABLE, 0)] {
-        // SAFETY: requests of this kind of descriptor that take an integer.
-        if unsafe { libc::ioctl(event.as_raw_fd(), request, argument) } < 0 {
-            return Err(io::Error::last_os_error());
+    // A link can be pinned; before 5.15 only the event's own descriptor holds the program.
+    let held = match bpf::link_perf_event(program, event.as_fd()) {
+        Ok(link) => link,
+        Err(_) => {
+            control(&event, IOC_SET_BPF, program.as_raw_fd())?;
+            event.try_clone()?
         }
-    }
-    Ok(event)
+    };
+    control(&event, IOC_ENABLE, 0)?;
+    Ok(held)
+}
+
+fn control(event: &OwnedFd, request: libc::Ioctl, argument: i32) -> io::Result<()> {
+    // SAFETY: requests of this kind of descriptor that take an integer.
+    let answer = unsafe { libc::ioctl(event.as_raw_fd(), request, argument) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

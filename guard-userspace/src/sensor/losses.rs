@@ -2,13 +2,14 @@
 
 use std::io;
 use std::mem::{offset_of, size_of};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use aya_obj::generated::{bpf_attr, bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, bpf_prog_info};
+use aya_obj::generated::bpf_prog_info;
 use guard_common::control::CpuCounters;
 use guard_common::wire::Kind;
 use guard_core::event::{LossCause, Lost};
 
+use super::bpf;
 use super::shared::SharedArray;
 
 const ATTEMPTED: usize = offset_of!(CpuCounters, attempted) / 8;
@@ -102,22 +103,7 @@ impl Losses {
 /// The kernel's count of skipped runs of a program; `None` where `bpf_prog_info` ends before that
 /// field (it came with 5.12). Asked by system call: nothing here opens files after start-up.
 pub(crate) fn recursion_misses(program: &OwnedFd) -> io::Result<Option<u64>> {
-    // SAFETY: integers only; zeros are valid.
-    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
-    // SAFETY: the same.
-    let mut attr: bpf_attr = unsafe { std::mem::zeroed() };
-    attr.info.bpf_fd = program.as_raw_fd().cast_unsigned();
-    attr.info.info_len = u32::try_from(size_of::<bpf_prog_info>()).unwrap_or(u32::MAX);
-    attr.info.info = (&raw mut info) as u64;
-    // SAFETY: `attr` names a buffer of the given length; the kernel writes at most as much.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD as u32, &raw mut attr, size_of::<bpf_attr>())
-    };
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the `info` member was the one used; the kernel wrote the length that it knows.
-    let known = unsafe { attr.info.info_len } as usize;
+    let info = bpf::program_info(program.as_fd())?;
     let needed = offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
-    Ok((known >= needed).then_some(info.recursion_misses))
+    Ok((info.known >= needed).then_some(info.value.recursion_misses))
 }

@@ -1,6 +1,7 @@
 //! The kernel sensor: loads and attaches the programs, reads the ring, feeds the core.
 
 mod attach;
+mod bpf;
 mod btf;
 mod cgroups;
 mod classic;
@@ -15,11 +16,12 @@ mod ring;
 mod shared;
 mod watch_set;
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::Btf;
-use aya::maps::{MapData, RingBuf};
+use aya::maps::Map;
 use aya_log::EbpfLogger;
 use guard_common::control::{Control, CpuCounters};
 use guard_common::decode;
@@ -38,6 +40,10 @@ use shared::SharedArray;
 
 /// How often at most the kernel is asked for runs that it skipped: one system call per program.
 const RECURSION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Bytes of records read after which their room is given back to the producers, even in the middle of a
+/// batch: a sixteenth of the default ring.
+const RELEASE_BYTES: u64 = 256 * 1024;
 
 /// How often and how far apart the ring is looked at after detaching, until all is accounted for:
 /// at most 50 ms, where a program takes microseconds.
@@ -166,11 +172,11 @@ impl Sensor {
         watch_set::insert_named(&ebpf, &options.watch)?;
         let mut attached = attach::attach(ebpf, &kernel, options, tracefs.as_ref())?;
         // From here on nothing is missed; what exists already is read now.
-        let snapshots = processes::read(attach::open_iterator(&mut attached.ebpf)?)?;
+        let snapshots = processes::read(&attached.iterator)?;
         watch_set::insert_descendants(&attached.ebpf, &options.watch, &snapshots)?;
         drop(btf);
         give_back_memory();
-        let ring = Ring::new(take_ring(&mut attached.ebpf)?, share::<Control>(&attached, "CONTROL", 1)?);
+        let ring = open_ring(&attached, options.ring_bytes)?;
         let counters = share::<CpuCounters>(&attached, "COUNTERS", cpus as usize)?;
         let losses = Losses::new(counters, std::mem::take(&mut attached.watched));
         let kernel_log = options.kernel_log.then(|| kernel_log::open(&mut attached.ebpf)).transpose()?;
@@ -220,7 +226,7 @@ impl Sensor {
         while read < max
             && self
                 .ring
-                .next(|bytes| match decode::decode(bytes) {
+                .next(|_, bytes| match decode::decode(bytes) {
                     Ok(record) => {
                         if let Some(seen) = seen.get_mut(record.kind().0 as usize) {
                             *seen += 1;
@@ -232,7 +238,11 @@ impl Sensor {
                 .is_some()
         {
             read += 1;
+            if self.ring.unreleased() >= RELEASE_BYTES {
+                self.ring.release();
+            }
         }
+        self.ring.release();
         self.tell_losses(now_ns, read > 0 && self.asked_for_recursion.elapsed() >= RECURSION_INTERVAL, core);
         read
     }
@@ -308,13 +318,15 @@ fn give_back_memory() {
     unsafe { libc::malloc_trim(0) };
 }
 
-fn take_ring(ebpf: &mut aya::Ebpf) -> Result<RingBuf<MapData>, Error> {
-    let map = ebpf.take_map("RING").ok_or(Error::NoObject)?;
-    RingBuf::try_from(map).map_err(|error| Error::system("map the ring", error))
+fn open_ring(attached: &Attached, bytes: u32) -> Result<Ring, Error> {
+    let failed = |error| Error::system("map the ring", error);
+    let Some(Map::RingBuf(map)) = attached.ebpf.map("RING") else { return Err(Error::NoObject) };
+    let map = map.fd().as_fd().try_clone_to_owned().map_err(failed)?;
+    Ring::open(map, bytes as usize, share::<Control>(attached, "CONTROL", 1)?).map_err(failed)
 }
 
 fn share<T>(attached: &Attached, name: &str, entries: usize) -> Result<SharedArray<T>, Error> {
-    let Some(aya::maps::Map::Array(map)) = attached.ebpf.map(name) else { return Err(Error::NoObject) };
+    let Some(Map::Array(map)) = attached.ebpf.map(name) else { return Err(Error::NoObject) };
     SharedArray::map(map.fd(), entries).map_err(|error| Error::system(format!("map {name}"), error))
 }
 

@@ -208,8 +208,8 @@ impl Probe {
             self.required(hook.tracepoint, skipped, HOOK);
         }
         let iterator = attach::load_iterator(&mut ebpf, &btf)
-            .and_then(|()| attach::open_iterator(&mut ebpf))
-            .and_then(super::processes::read)
+            .and_then(|()| attach::link_iterator(&mut ebpf))
+            .and_then(|iterator| super::processes::read(&iterator))
             .map(|found| ((), format!("{} processes", found.len())));
         self.required("task_iterator", iterator, START);
         let prepare = attach::load_btf(&mut ebpf, PREPARE_EXEC.program, PREPARE_EXEC.tracepoint, &btf);

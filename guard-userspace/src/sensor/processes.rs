@@ -1,8 +1,8 @@
 //! The processes that exist when the sensor is attached: identity from the task iterator, program
 //! and arguments from procfs. After start-up nothing here reads procfs again.
 
-use std::fs::File;
 use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -11,15 +11,17 @@ use guard_common::decode::{self, Record};
 use guard_common::wire::{ProcKey, Snapshot, TASK_KERNEL_THREAD};
 use guard_core::event::{Program, ProgramFlags};
 
-use super::Error;
+use super::{Error, bpf};
 
 /// What the kernel appends to the path of an unlinked file.
 const DELETED: &[u8] = b" (deleted)";
 
-/// Reads all snapshot records that the iterator yields.
-pub(crate) fn read(mut iterator: File) -> Result<Vec<Snapshot>, Error> {
+/// Makes a pass of the task iterator and reads all snapshot records that it yields.
+pub(crate) fn read(iterator: &OwnedFd) -> Result<Vec<Snapshot>, Error> {
     let mut bytes = Vec::new();
-    iterator.read_to_end(&mut bytes).map_err(|error| Error::system("read the task iterator", error))?;
+    bpf::open_iterator(iterator.as_fd())
+        .and_then(|mut pass| pass.read_to_end(&mut bytes))
+        .map_err(|error| Error::system("read the task iterator", error))?;
     bytes
         .chunks_exact(size_of::<Snapshot>())
         .map(|record| match decode::decode(record) {

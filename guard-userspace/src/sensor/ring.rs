@@ -1,40 +1,113 @@
 //! The reader's end of the ring, and how it asks to be woken.
+//!
+//! Layout and protocol: the kernel's `Documentation/bpf/ringbuf.rst`. A page with the position up to
+//! which the reader has given room back, a page with the position up to which producers have taken it,
+//! then the data, mapped twice in a row so that no record ever wraps. Positions only grow.
+//!
+//! Reading and giving room back are two steps: whoever must not lose a record writes it down in between.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{Ordering, fence};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use aya::maps::{MapData, RingBuf};
+use aya_obj::generated::{BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ};
 use guard_common::control::Control;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::mm::ProtFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::shared::SharedArray;
+use super::shared::{Mapping, SharedArray};
+
+/// Bytes before each record: its length with two flags, and four that only the kernel uses.
+const RECORD_HEADER: usize = BPF_RINGBUF_HDR_SZ as usize;
+
+/// Records begin at multiples of this.
+const ALIGNMENT: usize = 8;
 
 /// The ring and the flag that arms the programs' wake-up.
 pub(crate) struct Ring {
-    ring: RingBuf<MapData>,
+    map: OwnedFd,
+    /// The reader's page, writable.
+    reader: Mapping,
+    /// The producers' page and the data.
+    producers: Mapping,
+    page: usize,
+    size: usize,
+    /// Up to where records were read.
+    cursor: u64,
+    /// Up to where producers had taken room when last asked.
+    taken: u64,
     control: SharedArray<Control>,
     /// The ring's descriptor again, registered with the runtime at the first wait.
     waiter: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Ring {
-    pub(crate) const fn new(ring: RingBuf<MapData>, control: SharedArray<Control>) -> Self {
-        Self { ring, control, waiter: None }
+    /// Maps a ring of `size` bytes. Reading begins at the first record whose room was not given back.
+    pub(crate) fn open(map: OwnedFd, size: usize, control: SharedArray<Control>) -> io::Result<Self> {
+        let page = rustix::param::page_size();
+        let reader = Mapping::new(&map, 0, page, ProtFlags::READ | ProtFlags::WRITE)?;
+        let producers = Mapping::new(&map, page as u64, page + 2 * size, ProtFlags::READ)?;
+        let mut ring =
+            Self { map, reader, producers, page, size, cursor: 0, taken: 0, control, waiter: None };
+        ring.cursor = ring.released();
+        Ok(ring)
     }
 
-    /// The next record, in ring order, handed to `use_record`. Returns `None` if there is none.
-    pub(crate) fn next<T>(&mut self, use_record: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        self.ring.next().map(|item| use_record(&item))
+    /// The next record, in ring order, handed to `use_record` with the position of its end. Returns
+    /// `None` if there is none, or if the next one is not complete yet.
+    pub(crate) fn next<T>(&mut self, use_record: impl FnOnce(u64, &[u8]) -> T) -> Option<T> {
+        loop {
+            if self.cursor >= self.taken {
+                self.taken = word(&self.producers, 0).map_or(0, |taken| taken.load(Ordering::Acquire));
+                if self.cursor >= self.taken {
+                    return None;
+                }
+            }
+            let place = self.page + (self.cursor % self.size as u64) as usize;
+            let header = self.producers.at(place, size_of::<u32>())?;
+            // SAFETY: an aligned word within the mapping; the producer writes it atomically.
+            let header = unsafe { header.cast::<AtomicU32>().as_ref() }.load(Ordering::Acquire);
+            if header & BPF_RINGBUF_BUSY_BIT != 0 {
+                return None;
+            }
+            let bytes = (header & !BPF_RINGBUF_DISCARD_BIT) as usize;
+            let end = self.cursor + (RECORD_HEADER + bytes).next_multiple_of(ALIGNMENT) as u64;
+            if header & BPF_RINGBUF_DISCARD_BIT != 0 {
+                self.cursor = end;
+                continue;
+            }
+            let record = self.producers.at(place + RECORD_HEADER, bytes)?;
+            self.cursor = end;
+            // SAFETY: within the mapping; no producer writes it again before its room is given back,
+            // for which this borrow of `self` must have ended.
+            return Some(use_record(end, unsafe { std::slice::from_raw_parts(record.as_ptr(), bytes) }));
+        }
     }
 
-    /// Waits for a record. First arms, then looks: a program that commits after the look sees the
-    /// armed flag and wakes.
+    /// Bytes read whose room was not given back.
+    pub(crate) fn unreleased(&self) -> u64 {
+        self.cursor.saturating_sub(self.released())
+    }
+
+    /// Gives the room of all that was read back to the producers.
+    pub(crate) fn release(&self) {
+        if let Some(released) = word(&self.reader, 0) {
+            released.store(self.cursor, Ordering::Release);
+        }
+    }
+
+    /// Up to where room was given back, by this reader or one before it.
+    pub(crate) fn released(&self) -> u64 {
+        word(&self.reader, 0).map_or(0, |released| released.load(Ordering::Acquire))
+    }
+
+    /// Waits for a record; what was read must have been released. First arms, then looks: a program
+    /// that commits after the look sees the armed flag and wakes.
     pub(crate) async fn readable(&mut self) -> io::Result<()> {
         if self.waiter.is_none() {
-            let again = self.ring.as_fd().try_clone_to_owned()?;
+            let again = self.map.try_clone()?;
             // SAFETY: an `OwnedFd` stays open, and the same, until it is dropped.
             self.waiter = Some(unsafe { AsyncFd::register_with_interest(again, Interest::READABLE) }?);
         }
@@ -44,7 +117,7 @@ impl Ring {
                 armed.store(1, Ordering::SeqCst);
                 fence(Ordering::SeqCst);
             }
-            if has_data(waiter.get_ref())? {
+            if has_data(waiter.get_ref().as_fd())? {
                 return Ok(());
             }
             waiter.readable().await?.clear_ready();
@@ -52,9 +125,16 @@ impl Ring {
     }
 }
 
+/// A word of a mapping: one of the two positions.
+fn word(mapping: &Mapping, offset: usize) -> Option<&AtomicU64> {
+    let place = mapping.at(offset, size_of::<u64>())?;
+    // SAFETY: an aligned word within the mapping, accessed atomically by all sides.
+    Some(unsafe { place.cast::<AtomicU64>().as_ref() })
+}
+
 /// Whether anything lies in the ring, be it still unfinished.
-fn has_data(ring: &OwnedFd) -> io::Result<bool> {
-    let mut polled = [PollFd::new(ring, PollFlags::IN)];
+fn has_data(ring: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut polled = [PollFd::new(&ring, PollFlags::IN)];
     let ready = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
     Ok(ready > 0)
 }

@@ -1,4 +1,4 @@
-//! A map of the kernel's as memory of ours.
+//! Maps of the kernel's as memory of ours.
 
 use std::io;
 use std::marker::PhantomData;
@@ -8,16 +8,50 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+/// A stretch of memory shared with the kernel.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: plain shared memory; whoever reads or writes it does so through atomics or, as the ring's
+// protocol demands, only what nobody writes meanwhile.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Maps `bytes` of a BPF map, from an offset that is a multiple of the page size.
+    pub(crate) fn new(map: impl AsFd, offset: u64, bytes: usize, access: ProtFlags) -> io::Result<Self> {
+        // SAFETY: a new mapping at a place of the kernel's choice.
+        let address = unsafe { mmap(std::ptr::null_mut(), bytes, access, MapFlags::SHARED, map, offset) }?;
+        let start = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, bytes })
+    }
+
+    /// The address of a stretch of it; `None` if that does not lie within.
+    pub(crate) fn at(&self, offset: usize, bytes: usize) -> Option<NonNull<u8>> {
+        let fits = offset.checked_add(bytes).is_some_and(|end| end <= self.bytes);
+        // SAFETY: within the mapping, as just checked.
+        fits.then(|| unsafe { self.start.add(offset) })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `new`, unmapped once. Failure leaves it to the process's end.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}
+
 /// A memory-mapped array whose entries are made of 64-bit words only.
 #[derive(Debug)]
 pub(crate) struct SharedArray<T> {
-    words: NonNull<AtomicU64>,
+    mapping: Mapping,
     entries: usize,
-    bytes: usize,
     entry: PhantomData<T>,
 }
 
-// SAFETY: the mapping is plain shared memory, accessed through atomics alone.
+// SAFETY: `T` is never held, only its shape is used; the mapping itself may be sent.
 unsafe impl<T> Send for SharedArray<T> {}
 
 impl<T> SharedArray<T> {
@@ -27,12 +61,8 @@ impl<T> SharedArray<T> {
     pub(crate) fn map(map: impl AsFd, entries: usize) -> io::Result<Self> {
         const { assert!(size_of::<T>().is_multiple_of(8)) };
         let bytes = (entries * size_of::<T>()).next_multiple_of(rustix::param::page_size());
-        // SAFETY: a new mapping at a place of the kernel's choice.
-        let address = unsafe {
-            mmap(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, map, 0)
-        }?;
-        let words = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { words, entries, bytes, entry: PhantomData })
+        let mapping = Mapping::new(map, 0, bytes, ProtFlags::READ | ProtFlags::WRITE)?;
+        Ok(Self { mapping, entries, entry: PhantomData })
     }
 
     /// Number of entries.
@@ -42,21 +72,17 @@ impl<T> SharedArray<T> {
 
     /// A word of an entry. `None` outside the map.
     pub(crate) fn word(&self, entry: usize, word: usize) -> Option<&AtomicU64> {
-        (entry < self.entries && word < Self::WORDS).then(|| {
-            // SAFETY: within the mapping, as just checked; the mapping lives as long as `self`.
-            unsafe { self.words.add(entry * Self::WORDS + word).as_ref() }
-        })
+        if entry >= self.entries || word >= Self::WORDS {
+            return None;
+        }
+        let place = self.mapping.at((entry * Self::WORDS + word) * 8, 8)?;
+        // SAFETY: within the mapping, which begins at a page and lives as long as `self`; all access
+        // to it is atomic.
+        Some(unsafe { place.cast::<AtomicU64>().as_ref() })
     }
 
     /// Reads a word of an entry; 0 outside the map.
     pub(crate) fn read(&self, entry: usize, word: usize) -> u64 {
         self.word(entry, word).map_or(0, |word| word.load(Ordering::Relaxed))
-    }
-}
-
-impl<T> Drop for SharedArray<T> {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made in `map`, unmapped once. Failure leaves it to the process's end.
-        let _ = unsafe { munmap(self.words.as_ptr().cast(), self.bytes) };
     }
 }
