@@ -126,6 +126,14 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
     })
 }
 
+/// Takes the first of the records that the task iterator of resources yields off the bytes.
+///
+/// # Errors
+/// If the bytes are fewer than a record.
+pub fn usage(bytes: &[u8]) -> Result<(wire::Usage, &[u8]), DecodeError> {
+    split(bytes, None)
+}
+
 fn exec(bytes: &[u8]) -> Result<Exec<'_>, DecodeError> {
     let (fixed, data) = split::<wire::Exec>(bytes, Some(Kind::EXEC))?;
     let (exe, data) = take(data, fixed.exe_bytes, Kind::EXEC)?;

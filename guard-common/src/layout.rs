@@ -74,6 +74,8 @@ layout! {
     task_cred: required "task_struct" "cred",
     /// Memory.
     task_mm: required "task_struct" "mm",
+    /// Open files.
+    task_files: required "task_struct" "files",
     /// Root and working directory.
     task_fs: required "task_struct" "fs",
     /// What threads of a group share.
@@ -92,6 +94,8 @@ layout! {
     task_stime: required "task_struct" "stime",
     /// Time by the scheduler.
     task_runtime: required "task_struct" "se.sum_exec_runtime",
+    /// Time that it was runnable and did not run.
+    task_run_delay: optional "task_struct" "sched_info.run_delay",
     /// Minor faults.
     task_min_flt: required "task_struct" "min_flt",
     /// Major faults.
@@ -131,6 +135,8 @@ layout! {
     signal_nivcsw: required "signal_struct" "nivcsw",
     /// Peak resident set, in pages.
     signal_maxrss: required "signal_struct" "maxrss",
+    /// Limits.
+    signal_rlim: required "signal_struct" "rlim",
     /// Bytes read by reaped threads.
     signal_read_bytes: optional "signal_struct" "ioac.read_bytes",
     /// Bytes written by reaped threads.
@@ -189,6 +195,24 @@ layout! {
     mm_arg_end: required "mm_struct" "arg_end",
     /// Initial stack, which begins with the argument count.
     mm_start_stack: required "mm_struct" "start_stack",
+    /// Pages of each sort, as plain counters (before 6.2).
+    mm_rss_counts: optional "mm_struct" "rss_stat.count",
+    /// Pages of each sort, as counters with a part on each CPU (since 6.2).
+    mm_rss: required "mm_struct" "rss_stat",
+    /// Size of such a counter.
+    percpu_counter_size: optional "percpu_counter" "",
+    /// Its common part.
+    percpu_counter_count: optional "percpu_counter" "count",
+    /// Its parts on each CPU; absent on kernels for one CPU.
+    percpu_counter_counters: optional "percpu_counter" "counters",
+    /// Where an array map with values on each CPU has their addresses.
+    bpf_array_pptrs: optional "bpf_array" "pptrs",
+    /// Table of open files.
+    files_fdt: required "files_struct" "fdt",
+    /// Length of its bitmaps, in bits.
+    fdtable_max_fds: required "fdtable" "max_fds",
+    /// Bitmap of the descriptors that are open.
+    fdtable_open_fds: required "fdtable" "open_fds",
     /// Path of an open file.
     file_mnt: required "file" "f_path.mnt",
     /// Entry of an open file.

@@ -47,3 +47,9 @@ pub const PIDS: u32 = 4_194_304;
 
 /// Watch groups at once, group 0 ("not watched") included.
 pub const WATCH_GROUPS: u32 = 1024;
+
+/// Words of the bitmap of open files that are counted in the kernel: 65,536 descriptors, at 10 ns a word.
+pub const FILES_WORDS: u32 = 1024;
+
+/// CPUs of which the parts of a process's memory counters are added up.
+pub const SUMMED_CPUS: u32 = 512;

@@ -324,6 +324,41 @@ pub struct Snapshot {
     pub task: Task,
 }
 
+/// What a thread uses, from the task iterator (never in the ring). What its process shares is in
+/// the leader's record; once the leader has ended, memory and files are in all others'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Usage {
+    /// The thread and its process.
+    pub key: ProcKey,
+    /// When it was looked at.
+    pub time_ns: u64,
+    /// CPU time so far, in nanoseconds. Also that of threads that are gone: only in the leader's.
+    pub runtime_ns: u64,
+    /// Time that it was runnable and did not run, in nanoseconds, or [`UNKNOWN`].
+    pub run_delay_ns: u64,
+    /// Bytes read from storage, or [`UNKNOWN`]. Also by threads that are gone: only in the leader's.
+    pub read_bytes: u64,
+    /// Bytes written to storage, as `read_bytes`.
+    pub write_bytes: u64,
+    /// Resident memory of the process, in bytes.
+    pub rss_bytes: u64,
+    /// Swapped-out memory of the process, in bytes.
+    pub swap_bytes: u64,
+    /// Soft limit of open files: only in the leader's; all bits set: none.
+    pub open_files_limit: u64,
+    /// Open descriptors of the process; `u32::MAX`: too many to count here.
+    pub open_files: u32,
+    /// Threads of the process: only in the leader's.
+    pub threads: u32,
+    /// Id of its control group within `cgroup_hierarchy`: only in the leader's.
+    pub cgroup_id: u64,
+    /// Hierarchy of `cgroup_id`: 0 for cgroup v2, else a v1 hierarchy's id.
+    pub cgroup_hierarchy: u32,
+    /// Fills the last 8 bytes.
+    pub reserved: u32,
+}
+
 /// An exec record as it is reserved, with room for `BYTES` of variable data.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -371,6 +406,7 @@ plain! {
     Listen = 24 + 96 + 16 + 8,
     Cgroup = 24 + 8 + 16,
     Snapshot = 24 + 96,
+    Usage = 16 + 8 * 8 + 2 * 4 + 8 + 2 * 4,
     ExecRoom<EXEC_SMALL_BYTES> = 168 + EXEC_SMALL_BYTES,
     ExecRoom<EXEC_LARGE_BYTES> = 168 + EXEC_LARGE_BYTES,
     CgroupFull = 48 + CGROUP_PATH_BYTES,

@@ -22,6 +22,7 @@ mod oom;
 mod path;
 mod preempt;
 mod read;
+mod resources;
 mod signal;
 mod snapshot;
 mod task;
@@ -142,6 +143,14 @@ fn lsm_probe(_ctx: LsmContext) -> i32 {
 #[unsafe(link_section = "iter/task")]
 extern "C" fn snapshot(ctx: *mut c_void) -> i32 {
     snapshot::write(ctx);
+    0
+}
+
+/// Writes one record of what it uses for every thread.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+extern "C" fn resources(ctx: *mut c_void) -> i32 {
+    resources::write(ctx);
     0
 }
 

@@ -1,7 +1,7 @@
 //! Memory shared with userspace.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LruHashMap, RingBuf};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
 use guard_common::control::{Control, CpuCounters, GroupsOfPids};
 use guard_common::limits::{EXEC_NOTES, EXIT_CLAIMS, RING_BYTES};
 use guard_common::wire::ProcKey;
@@ -34,6 +34,10 @@ pub(crate) static EXIT_CLAIMS_BY_PROCESS: LruHashMap<ProcKey, u32> =
 /// What an exec under way gains, by thread group id; absent: nothing.
 #[map]
 pub(crate) static EXEC_NOTES_BY_PROCESS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(EXEC_NOTES, 0);
+
+/// Holds nothing: shows where memory that each CPU has of its own lies on each CPU.
+#[map]
+pub(crate) static CPU_PLACES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// When the preemption probe's callback began and ended, on the monotonic clock.
 #[map]

@@ -18,6 +18,7 @@ use guard_core::{Core, Effect, Limits};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
+use crate::sample::Sampler;
 use crate::sensor::{Error, Options, Report, Sensor};
 
 /// How long a crowd of records gathers, unless the user asks otherwise.
@@ -109,6 +110,11 @@ impl Feed {
         self.sensor.finish(&mut self.core)?;
         self.core.handle_timeout(u64::MAX);
         Ok(())
+    }
+
+    /// What reads the resources of the observed processes: see [`Sensor::sampler`].
+    pub fn sampler(&mut self) -> Option<Sampler> {
+        self.sensor.sampler()
     }
 
     /// The sensor's counters so far.

@@ -8,6 +8,7 @@ pub mod filter;
 pub mod names;
 pub mod output;
 pub mod redact;
+pub mod sample;
 pub mod sensor;
 pub mod show;
 pub mod stop;

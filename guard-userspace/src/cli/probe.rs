@@ -40,6 +40,7 @@ impl Arguments {
             uid: None,
             cgroup: None,
             child_signals: false,
+            samples: false,
             ring_bytes: RING_BYTES,
             attach: Attach::Auto,
             kernel_log: false,

@@ -243,6 +243,7 @@ impl Arguments {
                 uid: self.uid,
                 cgroup: self.cgroup.clone(),
                 child_signals: self.child_signals,
+                samples: false,
                 ring_bytes: self.ring_size.unwrap_or(RING_BYTES),
                 attach: match self.attach.unwrap_or(AttachBy::Auto) {
                     AttachBy::Auto => Attach::Auto,

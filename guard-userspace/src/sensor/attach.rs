@@ -79,6 +79,8 @@ pub(crate) struct Attached {
     links: Vec<OwnedFd>,
     /// The task iterator: each pass of it yields one snapshot record per process.
     pub(crate) iterator: OwnedFd,
+    /// The same of what every thread uses, if it was asked for.
+    pub(crate) resources: Option<OwnedFd>,
 }
 
 impl Attached {
@@ -193,9 +195,14 @@ pub(crate) fn attach(
         };
         loaded.push((hook, way));
     }
-    load_iterator(&mut ebpf, kernel.btf)?;
-    let iterator = link_iterator(&mut ebpf)?;
-    let mut attached = Attached { ebpf, watched: Vec::new(), links: Vec::new(), iterator };
+    load_iterator(&mut ebpf, SNAPSHOT, kernel.btf)?;
+    let iterator = link_iterator(&mut ebpf, SNAPSHOT)?;
+    let mut resources = None;
+    if options.samples {
+        load_iterator(&mut ebpf, RESOURCES, kernel.btf)?;
+        resources = Some(link_iterator(&mut ebpf, RESOURCES)?);
+    }
+    let mut attached = Attached { ebpf, watched: Vec::new(), links: Vec::new(), iterator, resources };
     if prepare {
         attached.attach(&PREPARE_EXEC, &Way::Btf)?;
     }
@@ -216,19 +223,25 @@ enum Way {
     },
 }
 
-/// Loads the task iterator.
-pub(crate) fn load_iterator(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), Error> {
+/// The task iterator that yields a record for every process.
+pub(crate) const SNAPSHOT: &str = "snapshot";
+
+/// The task iterator that yields a record of what it uses for every thread.
+pub(crate) const RESOURCES: &str = "resources";
+
+/// Loads a task iterator.
+pub(crate) fn load_iterator(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), Error> {
     let program: &mut Iter = ebpf
-        .program_mut("snapshot")
+        .program_mut(name)
         .ok_or(Error::NoObject)?
         .try_into()
         .map_err(|error| Error::system("use the task iterator", error))?;
     program.load("task", btf).map_err(|error| refused(error, "iter/task"))
 }
 
-/// Links the loaded task iterator.
-pub(crate) fn link_iterator(ebpf: &mut Ebpf) -> Result<OwnedFd, Error> {
-    let program = ebpf.program("snapshot").ok_or(Error::NoObject)?;
+/// Links a loaded task iterator.
+pub(crate) fn link_iterator(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, Error> {
+    let program = ebpf.program(name).ok_or(Error::NoObject)?;
     let failed = |error| Error::system("open the task iterator", error);
     let Program::Iter(program) = program else { return Err(Error::NoObject) };
     let fd = program.fd().map_err(failed)?;
@@ -368,6 +381,7 @@ mod tests {
             uid: None,
             cgroup: None,
             child_signals: false,
+            samples: false,
             ring_bytes: 4096,
             attach: Attach::Btf,
             kernel_log: false,

@@ -20,7 +20,12 @@ impl Hierarchy {
     /// Whether the kernel programs name processes' groups in it: v2, or v1 with one of the two
     /// controllers that they consult.
     fn is_consulted(&self) -> bool {
-        self.id == 0 || self.controllers.iter().any(|name| matches!(name.as_str(), "pids" | "memory"))
+        self.id == 0 || self.has("pids") || self.has("memory")
+    }
+
+    /// Whether it has a v1 controller.
+    pub(crate) fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|name| name == controller)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The kernel sensor: loads and attaches the programs, reads the ring, feeds the core.
 
 mod attach;
-mod bpf;
+pub(crate) mod bpf;
 mod btf;
-mod cgroups;
+pub(crate) mod cgroups;
 mod classic;
 mod error;
 mod kernel_log;
@@ -30,12 +30,15 @@ use guard_core::event::{Gap, LossCause};
 use guard_core::{Core, Input};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::sample::Sampler;
+
 use attach::{Attached, Kernel};
 pub use btf::BtfError;
 pub use error::{Error, ErrorKind};
 use kernel_log::KernelLog;
 use losses::Losses;
 use ring::Ring;
+
 use shared::SharedArray;
 
 /// How often at most the kernel is asked for runs that it skipped: one system call per program.
@@ -65,6 +68,8 @@ pub struct Options {
     pub cgroup: Option<String>,
     /// Also SIGCHLD that the kernel sends at a child's end; the exit record says the same.
     pub child_signals: bool,
+    /// Also load what reads the resources of processes: see [`Sensor::sampler`].
+    pub samples: bool,
     /// Size of the ring: a power of two and a multiple of the page size.
     pub ring_bytes: u32,
     /// How fork, exec and exit are attached.
@@ -145,6 +150,7 @@ pub struct Sensor {
     undecodable: u64,
     asked_for_recursion: Instant,
     kernel_log: Option<EbpfLogger<KernelLog>>,
+    sampler: Option<Sampler>,
 }
 
 impl Sensor {
@@ -173,6 +179,7 @@ impl Sensor {
         let mut attached = attach::attach(ebpf, &kernel, options, tracefs.as_ref())?;
         // From here on nothing is missed; what exists already is read now.
         let snapshots = processes::read(&attached.iterator)?;
+        let sampler = attached.resources.take().map(Sampler::new);
         watch_set::insert_descendants(&attached.ebpf, &options.watch, &snapshots)?;
         drop(btf);
         give_back_memory();
@@ -190,6 +197,7 @@ impl Sensor {
             undecodable: 0,
             asked_for_recursion: Instant::now(),
             kernel_log,
+            sampler,
         })
     }
 
@@ -206,6 +214,12 @@ impl Sensor {
             let program = processes::program(&snapshot).map(Arc::new);
             core.handle(now_ns, Input::Snapshot { task: snapshot.task, program });
         }
+    }
+
+    /// What reads the resources of the observed processes, if the options asked for it. It is given away once, and
+    /// works as long as it is kept, also without the sensor.
+    pub fn sampler(&mut self) -> Option<Sampler> {
+        self.sampler.take()
     }
 
     /// Waits until there is something to drain. Costs nothing while nothing happens; dropping the

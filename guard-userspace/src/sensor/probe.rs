@@ -8,10 +8,11 @@ use aya::programs::{Lsm, ProgramError};
 use aya::{Btf, Ebpf};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::attach::{self, HOOKS, Kernel, PREPARE_EXEC};
+use super::attach::{self, HOOKS, Kernel, PREPARE_EXEC, RESOURCES, SNAPSHOT};
 use super::classic::Tracefs;
 use super::error::ErrorKind;
 use super::{Error, Options, btf, cgroups, layout, losses, preempt};
+use crate::sample::Sampler;
 
 /// Capabilities that the sensor needs.
 const NEEDED: [(CapabilitySet, &str); 2] =
@@ -97,6 +98,8 @@ const TYPES: Consequence = ["the kernel's structures are known", "the trace cann
 const RING: Consequence = ["records reach userspace in order", "the trace cannot run"];
 const HOOK: Consequence = ["one kind of record", "the trace cannot run"];
 const START: Consequence = ["processes that exist at the start are known", "the trace cannot run"];
+const SAMPLES: Consequence =
+    ["resources of processes can be sampled", "resources of processes are not sampled"];
 const GAINS: Consequence = [
     "capabilities gained at an exec are known from the kernel",
     "capabilities gained at an exec are those not seen before",
@@ -199,6 +202,7 @@ impl Probe {
                 self.unknown(hook.tracepoint, HOOK, true);
             }
             self.unknown("task_iterator", START, true);
+            self.unknown("resources", SAMPLES, false);
             self.unknown("lsm", ENFORCE, false);
             return;
         };
@@ -207,11 +211,13 @@ impl Probe {
             let skipped = answer.map(|()| ((), skipped(&ebpf, hook.program)));
             self.required(hook.tracepoint, skipped, HOOK);
         }
-        let iterator = attach::load_iterator(&mut ebpf, &btf)
-            .and_then(|()| attach::link_iterator(&mut ebpf))
+        let iterator = attach::load_iterator(&mut ebpf, SNAPSHOT, &btf)
+            .and_then(|()| attach::link_iterator(&mut ebpf, SNAPSHOT))
             .and_then(|iterator| super::processes::read(&iterator))
             .map(|found| ((), format!("{} processes", found.len())));
         self.required("task_iterator", iterator, START);
+        let resources = sample(&mut ebpf, &btf).map_err(|error| full(&error));
+        self.optional("resources", resources, SAMPLES);
         let prepare = attach::load_btf(&mut ebpf, PREPARE_EXEC.program, PREPARE_EXEC.tracepoint, &btf);
         let prepare = prepare.map(|()| "tp_btf".to_owned()).map_err(|error| full(&error));
         self.optional(PREPARE_EXEC.tracepoint, prepare, GAINS);
@@ -275,6 +281,15 @@ fn lsm(ebpf: &mut Ebpf, btf: &Btf) -> Result<String, String> {
 }
 
 /// An error with all that is behind it, on one line.
+/// Reads the resources of all processes once.
+fn sample(ebpf: &mut Ebpf, btf: &Btf) -> Result<String, Error> {
+    attach::load_iterator(ebpf, RESOURCES, btf)?;
+    let mut sampler = Sampler::new(attach::link_iterator(ebpf, RESOURCES)?);
+    let mut resources = Vec::new();
+    sampler.sample(&mut resources)?;
+    Ok(format!("{} processes", resources.len()))
+}
+
 fn full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use guard_common::decode::{self, Record};
 use guard_common::wire::{ProcKey, Snapshot, TASK_KERNEL_THREAD};
 use guard_core::event::{Program, ProgramFlags};
+use guard_core::ids::ProcId;
 
 use super::{Error, bpf};
+use crate::sample;
 
 /// What the kernel appends to the path of an unlinked file.
 const DELETED: &[u8] = b" (deleted)";
@@ -32,19 +34,13 @@ pub(crate) fn read(iterator: &OwnedFd) -> Result<Vec<Snapshot>, Error> {
         .collect()
 }
 
-/// Program and arguments of a snapshot's process, if it is still there. All is read below the opened
-/// directory of the process, which fails once it has gone; its start time, in ticks, says that it
-/// is not a later one with the same pid.
+/// Program and arguments of a snapshot's process, if it is still there.
 pub(crate) fn program(snapshot: &Snapshot) -> Option<Program> {
     let ProcKey { start_ns, tgid, .. } = snapshot.task.key;
     if snapshot.task.flags & TASK_KERNEL_THREAD != 0 {
         return None;
     }
-    let process = procfs::process::Process::new(tgid.cast_signed()).ok()?;
-    let nanoseconds_per_tick = 1_000_000_000 / procfs::ticks_per_second();
-    if process.stat().ok()?.starttime != start_ns / nanoseconds_per_tick {
-        return None;
-    }
+    let process = sample::process(ProcId { pid: tgid, start_ns })?;
     let (executable, executable_deleted) = split_deleted(process.exe().ok()?);
     let (working_directory, working_directory_deleted) = split_deleted(process.cwd().ok()?);
     let mut args = Vec::new();
