@@ -46,6 +46,8 @@ pub const FILTER_CHILD_SIGNALS: u32 = 1 << 3;
 pub const WATCH: u32 = 1 << 0;
 /// A child joins its parent's watch group when it is born.
 pub const WATCH_INHERIT: u32 = 1 << 1;
+/// The status of a watched process is kept in the map `TOMBSTONES_BY_PROCESS` when it ends.
+pub const WATCH_TOMBSTONES: u32 = 1 << 2;
 
 /// `sched_process_exit` says whether the thread is its group's last.
 pub const HAS_GROUP_DEAD: u32 = 1 << 0;

@@ -9,7 +9,32 @@ pub struct Control {
     /// 1 while the reader waits. The first program that submits a record after that clears it
     /// and wakes the reader; all others leave their record without an interrupt.
     pub armed: u64,
+    /// [`MAGIC`], if the sensor is one of ours.
+    pub magic: u64,
+    /// [`crate::wire::VERSION`] of its records.
+    pub wire: u64,
+    /// When it was attached, in nanoseconds since boot: its identity.
+    pub instance: u64,
+    /// Process that reads the ring, or read it last.
+    pub holder: u64,
 }
+
+/// "PGSENSOR", as bytes in memory.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"PGSENSOR");
+
+/// An entry of the map `TOMBSTONES`: how a watched process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Tombstone {
+    /// When, in nanoseconds since boot.
+    pub time_ns: u64,
+    /// What `wait()` reports.
+    pub status: u64,
+}
+
+#[cfg(feature = "user")]
+// SAFETY: `#[repr(C)]`, integers only, no padding.
+unsafe impl aya::Pod for Tombstone {}
 
 /// An entry of the map `COUNTERS`, one per possible CPU. Only programs on that CPU write it.
 #[derive(Clone, Copy, Debug)]
@@ -34,4 +59,4 @@ pub const PIDS_AN_ENTRY: u32 = 4;
 
 const _: () = assert!(size_of::<CpuCounters>() == (2 * Kind::COUNT + 2) * 8);
 const _: () = assert!(size_of::<CpuCounters>().is_multiple_of(64));
-const _: () = assert!(size_of::<Control>() == 8);
+const _: () = assert!(size_of::<Control>() == 40);

@@ -45,6 +45,9 @@ pub const EXEC_NOTES: u32 = 1024;
 /// Pids that a kernel can give at most (`PID_MAX_LIMIT` on 64-bit machines).
 pub const PIDS: u32 = 4_194_304;
 
+/// Ended watched processes of which the kernel remembers the status until it is persisted.
+pub const TOMBSTONES: u32 = 4096;
+
 /// Watch groups at once, group 0 ("not watched") included.
 pub const WATCH_GROUPS: u32 = 1024;
 

@@ -8,6 +8,10 @@ use core::mem::size_of;
 
 use crate::limits::{CGROUP_PATH_BYTES, COMM_BYTES, EXEC_LARGE_BYTES, EXEC_SMALL_BYTES};
 
+/// Version of this layout. A change of any record needs another number: whoever reads what an older
+/// sensor left behind must know.
+pub const VERSION: u32 = 1;
+
 /// What a record tells. A newtype and not an enum: an unknown value must stay a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
@@ -385,6 +389,12 @@ pub struct CgroupFull {
 /// Every bit pattern must be a value of the type, and the type must have no padding.
 pub unsafe trait Plain: Copy + 'static {}
 
+/// The bytes of a record.
+pub fn bytes_of<T: Plain>(record: &T) -> &[u8] {
+    // SAFETY: `Plain` promises that there is no padding, so every byte is initialised.
+    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(record).cast(), size_of::<T>()) }
+}
+
 macro_rules! plain {
     ($($type:ty = $bytes:expr),* $(,)?) => {$(
         // SAFETY: `#[repr(C)]`, made of integers and integer arrays only; the size below equals
@@ -411,3 +421,7 @@ plain! {
     ExecRoom<EXEC_LARGE_BYTES> = 168 + EXEC_LARGE_BYTES,
     CgroupFull = 48 + CGROUP_PATH_BYTES,
 }
+
+#[cfg(feature = "user")]
+// SAFETY: `#[repr(C)]`, integers only, no padding (asserted above).
+unsafe impl aya::Pod for ProcKey {}

@@ -1,15 +1,16 @@
 //! The end of a process: `sched_process_exit` of its last thread.
 
-use aya_ebpf::helpers::generated::bpf_get_current_task;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_ktime_get_boot_ns};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
-use guard_common::config::{HAS_GROUP_DEAD, WATCH};
+use guard_common::config::{HAS_GROUP_DEAD, WATCH, WATCH_TOMBSTONES};
+use guard_common::control::Tombstone;
 use guard_common::layout::ABSENT;
 use guard_common::limits::EXIT_THREADS;
 use guard_common::wire::{Exit, Kind, UNKNOWN};
 
 use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
-use crate::maps::EXIT_CLAIMS_BY_PROCESS;
+use crate::maps::{EXIT_CLAIMS_BY_PROCESS, TOMBSTONES_BY_PROCESS};
 use crate::read::{Kernel, Typed, Untyped};
 use crate::{filter, task, watch};
 
@@ -67,6 +68,11 @@ fn elected<K: Kernel>(task: K) -> bool {
 
 #[inline(always)]
 fn record<K: Kernel>(task: K) {
+    let tgid = task::tgid(task);
+    let watched = config!(watch) & WATCH != 0 && watch::group(tgid) != 0;
+    if watched && config!(watch) & WATCH_TOMBSTONES != 0 {
+        remember(task);
+    }
     if emit::wanted(Kind::EXIT)
         && filter::passes(task)
         && let Some(attempt) = Attempt::new(Kind::EXIT)
@@ -76,9 +82,21 @@ fn record<K: Kernel>(task: K) {
         unsafe { fill(entry.as_mut_ptr(), task) };
         attempt.submit(entry);
     }
-    if config!(watch) & WATCH != 0 {
-        watch::leave(task::tgid(task));
+    if watched {
+        watch::leave(tgid);
     }
+}
+
+/// Remembers how a watched process ended. Before its record is made: the reader forgets it after that.
+#[inline(always)]
+fn remember<K: Kernel>(task: K) {
+    let mut key = task::key(task);
+    key.tid = 0;
+    // SAFETY: a helper without arguments.
+    let time_ns = unsafe { bpf_ktime_get_boot_ns() };
+    let status = u64::from(status(task, task.follow(offset!(task_signal))));
+    // Without room the oldest goes: then its status stays unknown.
+    let _ = TOMBSTONES_BY_PROCESS.insert(key, Tombstone { time_ns, status }, 0);
 }
 
 /// # Safety

@@ -2,8 +2,8 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
-use guard_common::control::{Control, CpuCounters, GroupsOfPids};
-use guard_common::limits::{EXEC_NOTES, EXIT_CLAIMS, RING_BYTES};
+use guard_common::control::{Control, CpuCounters, GroupsOfPids, Tombstone};
+use guard_common::limits::{EXEC_NOTES, EXIT_CLAIMS, RING_BYTES, TOMBSTONES};
 use guard_common::wire::ProcKey;
 
 /// `BPF_F_MMAPABLE` of `linux/bpf.h`: userspace reads and writes the map as memory.
@@ -30,6 +30,12 @@ pub(crate) static GROUPS_BY_PID: Array<GroupsOfPids> = Array::with_max_entries(1
 #[map]
 pub(crate) static EXIT_CLAIMS_BY_PROCESS: LruHashMap<ProcKey, u32> =
     LruHashMap::with_max_entries(EXIT_CLAIMS, 0);
+
+/// How watched processes ended, until a reader has put it down: also when the ring was full. The thread id
+/// of the key is 0.
+#[map]
+pub(crate) static TOMBSTONES_BY_PROCESS: LruHashMap<ProcKey, Tombstone> =
+    LruHashMap::with_max_entries(TOMBSTONES, 0);
 
 /// What an exec under way gains, by thread group id; absent: nothing.
 #[map]

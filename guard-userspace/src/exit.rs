@@ -25,6 +25,8 @@ pub enum Code {
     Output = 5,
     /// The input cannot be read.
     Input = 6,
+    /// The place where a sensor is pinned cannot be used, or somebody else holds it.
+    Pins = 7,
 }
 
 impl From<Code> for ExitCode {
@@ -39,6 +41,7 @@ impl From<ErrorKind> for Code {
             ErrorKind::Privilege => Self::Privileges,
             ErrorKind::Kernel => Self::Kernel,
             ErrorKind::Usage => Self::Usage,
+            ErrorKind::Pins => Self::Pins,
             ErrorKind::Runtime => Self::Failed,
         }
     }
@@ -53,7 +56,8 @@ EXIT STATUS
   3  privileges are missing (root, or CAP_BPF and CAP_PERFMON)
   4  the kernel lacks a feature; `processguard probe` tells which
   5  the output cannot be written
-  6  the input cannot be read";
+  6  the input cannot be read
+  7  a sensor cannot be pinned or taken up: no bpf file system, pins of somebody else, or held already";
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ pub mod feed;
 pub mod filter;
 pub mod names;
 pub mod output;
+pub mod recording;
 pub mod redact;
 pub mod sample;
 pub mod sensor;

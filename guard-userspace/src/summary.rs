@@ -29,13 +29,23 @@ pub struct KindSummary {
     pub ring_full: u64,
     /// Lost because the kernel skipped the program; `None` where that is not counted.
     pub recursion: Option<u64>,
+    /// Records that a shared sensor's reader dropped because this trace took them too slowly.
+    pub slow_reader: u64,
 }
 
 impl KindSummary {
     /// Nothing counted yet.
     #[must_use]
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, seen: 0, shown: 0, ring_full: 0, recursion: Some(0) }
+        Self { kind, seen: 0, shown: 0, ring_full: 0, recursion: Some(0), slow_reader: 0 }
+    }
+}
+
+impl KindSummary {
+    /// Records known to be lost, whatever the cause.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.ring_full + self.recursion.unwrap_or(0) + self.slow_reader
     }
 }
 
@@ -67,7 +77,7 @@ impl Summary {
     /// Records known to be lost, of all kinds.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.kinds.iter().map(|kind| kind.ring_full + kind.recursion.unwrap_or(0)).sum()
+        self.kinds.iter().map(|kind| kind.lost()).sum()
     }
 
     /// Takes over what the sensor counted; what was shown stays.
@@ -86,6 +96,7 @@ impl Summary {
             match lost.cause {
                 LossCause::RingFull => kind.ring_full += lost.count,
                 LossCause::Recursion => *kind.recursion.get_or_insert(0) += lost.count,
+                LossCause::SlowReader => kind.slow_reader += lost.count,
             }
         }
     }
@@ -96,6 +107,7 @@ impl Summary {
         for from in &other.kinds {
             let kind = self.kind(from.kind);
             kind.ring_full += from.ring_full;
+            kind.slow_reader += from.slow_reader;
             kind.recursion = kind.recursion.zip(from.recursion).map(|(one, other)| one + other);
         }
     }
@@ -103,7 +115,7 @@ impl Summary {
     /// Forgets what was lost: a better account of it follows.
     pub fn forget_losses(&mut self) {
         for kind in &mut self.kinds {
-            (kind.ring_full, kind.recursion) = (0, Some(0));
+            (kind.ring_full, kind.recursion, kind.slow_reader) = (0, Some(0), 0);
         }
     }
 }
@@ -118,15 +130,20 @@ impl fmt::Display for Summary {
         if self.undecodable > 0 {
             write!(f, ", {} could not be decoded", self.undecodable)?;
         }
-        writeln!(f, "\n{:<8}{:>12}{:>12}{:>16}{:>16}", "", "seen", "shown", "lost: ring full", "recursion")?;
+        // Only a trace of a shared sensor can be too slow for it.
+        let slow = self.kinds.iter().any(|kind| kind.slow_reader > 0);
+        write!(f, "\n{:<8}{:>12}{:>12}{:>16}{:>16}", "", "seen", "shown", "lost: ring full", "recursion")?;
+        writeln!(f, "{}", if slow { "     slow reader" } else { "" })?;
         // A kind of which there was nothing says nothing; the three of every life always do.
-        let worth_a_line = |entry: &&KindSummary| {
-            entry.kind <= Kind::EXIT || entry.seen + entry.ring_full + entry.recursion.unwrap_or(0) > 0
-        };
-        for KindSummary { kind, seen, shown, ring_full, recursion } in self.kinds.iter().filter(worth_a_line)
-        {
+        let worth_a_line = |entry: &&KindSummary| entry.kind <= Kind::EXIT || entry.seen + entry.lost() > 0;
+        for entry in self.kinds.iter().filter(worth_a_line) {
+            let KindSummary { kind, seen, shown, ring_full, recursion, slow_reader } = entry;
             let recursion = recursion.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
-            writeln!(f, "{:<8}{seen:>12}{shown:>12}{ring_full:>16}{recursion:>16}", kind.name())?;
+            write!(f, "{:<8}{seen:>12}{shown:>12}{ring_full:>16}{recursion:>16}", kind.name())?;
+            if slow {
+                write!(f, "{slow_reader:>16}")?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

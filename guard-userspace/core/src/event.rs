@@ -395,6 +395,8 @@ pub enum LossCause {
     RingFull,
     /// The kernel skipped a program that was already running on the CPU.
     Recursion,
+    /// Whoever asked for the records took them too slowly; others have them.
+    SlowReader,
 }
 
 impl LossCause {
@@ -404,6 +406,7 @@ impl LossCause {
         match self {
             Self::RingFull => "ring_full",
             Self::Recursion => "recursion",
+            Self::SlowReader => "slow_reader",
         }
     }
 }

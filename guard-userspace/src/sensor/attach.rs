@@ -6,7 +6,7 @@ use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use guard_common::config::{
     Config, FILTER_CGROUP, FILTER_CHILD_SIGNALS, FILTER_UID, FILTER_WATCHED, HAS_GROUP_DEAD,
-    HAS_PREPARE_EXEC, WATCH, WATCH_INHERIT,
+    HAS_PREPARE_EXEC, WATCH, WATCH_INHERIT, WATCH_TOMBSTONES,
 };
 use guard_common::layout::Layout;
 use guard_common::wire::Kind;
@@ -14,10 +14,12 @@ use guard_common::wire::Kind;
 use super::classic::{self, Tracefs};
 use super::error::kernel_release;
 use super::losses::Watched;
-use super::{Attach, Error, Options, Watch, bpf, cgroups, kernel_log, preempt, watch_set};
+use super::{
+    Attach, Error, Options, Watch, bpf, btf, cgroups, kernel_log, layout, preempt, probe, watch_set,
+};
 
 /// The kernel programs, compiled from guard-ebpf. Empty if built without a BPF toolchain.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GUARD_EBPF_OBJECT"));
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GUARD_EBPF_OBJECT"));
 
 /// A hook: a program, its tracepoint, and the kind of record that it makes.
 pub(crate) struct Hook {
@@ -63,7 +65,7 @@ impl Hook {
     fn is_needed(&self, options: &Options) -> bool {
         options.kinds.contains(&self.kind)
             || match self.kind {
-                Kind::FORK => matches!(options.watch, Watch::Trees(_)),
+                Kind::FORK => matches!(options.watch, Watch::Trees(_) | Watch::AllFollowed),
                 Kind::EXIT => options.watch != Watch::All,
                 _ => false,
             }
@@ -76,16 +78,32 @@ pub(crate) struct Attached {
     /// Programs whose skipped runs count as losses.
     pub(crate) watched: Vec<Watched>,
     /// What holds the programs to their hooks.
-    links: Vec<OwnedFd>,
+    pub(crate) links: Vec<Link>,
     /// The task iterator: each pass of it yields one snapshot record per process.
     pub(crate) iterator: OwnedFd,
     /// The same of what every thread uses, if it was asked for.
     pub(crate) resources: Option<OwnedFd>,
 }
 
+/// A program held to its hook as long as this lives.
+pub(crate) struct Link {
+    /// The program's name.
+    pub(crate) program: &'static str,
+    pub(crate) fd: OwnedFd,
+}
+
+/// The program of this name, if its skipped runs count as losses, and the kind of its records.
+pub(crate) fn known_program(name: &str) -> Option<(&'static str, Kind)> {
+    HOOKS.iter().find_map(|hook| {
+        let names = [Some(hook.program), hook.classic().map(|(program, _)| program)];
+        let found = names.into_iter().flatten().find(|known| *known == name);
+        found.map(|name| (name, hook.kind))
+    })
+}
+
 impl Attached {
     /// Attaches a loaded program to its hook. Gives the program.
-    fn attach(&mut self, hook: &Hook, way: &Way) -> Result<OwnedFd, Error> {
+    fn attach(&mut self, hook: &Hook, way: &Way) -> Result<Watched, Error> {
         let failed = |error| failed_to_attach(hook.tracepoint, error);
         let name = match *way {
             Way::Btf => hook.program,
@@ -102,8 +120,8 @@ impl Attached {
             Way::Classic { id, .. } => classic::attach(program, id),
         };
         let program = duplicate(program)?;
-        self.links.push(fd.map_err(failed)?);
-        Ok(program)
+        self.links.push(Link { program: name, fd: fd.map_err(failed)? });
+        Ok(Watched { kind: hook.kind, name, program })
     }
 
     /// Detaches all programs, so that no more records come; the maps stay.
@@ -131,6 +149,43 @@ pub(crate) struct Kernel<'a> {
     /// `HAS_*` flags.
     pub(crate) hooks: u32,
     pub(crate) btf: &'a Btf,
+}
+
+/// Attaches all that the options need, and gives back the memory that this took. Also gives the mounted
+/// control group hierarchies.
+pub(crate) fn prepare(options: &Options) -> Result<(Attached, Vec<cgroups::Hierarchy>), Error> {
+    check_ring_size(options.ring_bytes)?;
+    probe::require_privileges()?;
+    probe::lift_memory_limit();
+    let hierarchies = cgroups::hierarchies()
+        .map_err(|error| Error::system("read the mounted control group hierarchies", error))?;
+    let (layout, hooks) = {
+        let btf = btf::Btf::running()?;
+        let layout =
+            layout::resolve(&btf).map_err(|fields| Error::Layout { kernel: kernel_release(), fields })?;
+        (layout, layout::hooks(&btf))
+    };
+    let btf =
+        Btf::from_sys_fs().map_err(|error| Error::system("read the kernel's type information", error))?;
+    let kernel = Kernel { layout, hooks, btf: &btf };
+    let (ebpf, tracefs) = load(&kernel, options, &hierarchies, super::possible_cpus()?)?;
+    watch_set::insert_named(&ebpf, &options.watch)?;
+    let attached = attach(ebpf, &kernel, options, tracefs.as_ref())?;
+    drop(btf);
+    give_back_memory();
+    Ok((attached, hierarchies))
+}
+
+fn check_ring_size(bytes: u32) -> Result<(), Error> {
+    let fits = bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes);
+    if fits { Ok(()) } else { Err(Error::RingSize(bytes)) }
+}
+
+/// The kernel's type information takes over 20 MB while it is read. Freed, it stays with the
+/// allocator, unless that is told to give it back.
+fn give_back_memory() {
+    // SAFETY: no pointers involved; the allocator locks itself.
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// Loads all programs that the options need. Nothing is attached yet.
@@ -207,8 +262,8 @@ pub(crate) fn attach(
         attached.attach(&PREPARE_EXEC, &Way::Btf)?;
     }
     for (hook, way) in loaded {
-        let program = attached.attach(hook, &way)?;
-        attached.watched.push(Watched { kind: hook.kind, program });
+        let watched = attached.attach(hook, &way)?;
+        attached.watched.push(watched);
     }
     Ok(attached)
 }
@@ -309,10 +364,11 @@ fn config(
     }
     match options.watch {
         Watch::All => {}
+        Watch::AllFollowed => config.watch = WATCH | WATCH_INHERIT | WATCH_TOMBSTONES,
         Watch::Pids(_) => config.watch = WATCH,
         Watch::Trees(_) => config.watch = WATCH | WATCH_INHERIT,
     }
-    if config.watch != 0 {
+    if matches!(options.watch, Watch::Pids(_) | Watch::Trees(_)) {
         config.filter |= FILTER_WATCHED;
     }
     if let Some(uid) = options.uid {

@@ -1,14 +1,37 @@
-//! The few bpf(2) commands that aya keeps to itself: what the kernel says of its
+//! The few bpf(2) commands that aya keeps to itself: pins by descriptor, what the kernel says of its
 //! objects, links of perf events.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use aya_obj::generated::{
     bpf_attach_type::{BPF_PERF_EVENT, BPF_TRACE_ITER},
-    bpf_attr, bpf_cmd, bpf_prog_info,
+    bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info, bpf_prog_info,
 };
+
+/// Gives an object a name in a bpf file system: it then outlives its last descriptor.
+pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = zeroed();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.bpf_fd = object.as_raw_fd().cast_unsigned();
+    // SAFETY: the path is NUL-terminated and lives until the call returns.
+    unsafe { call(bpf_cmd::BPF_OBJ_PIN, &mut attr) }.map(drop)
+}
+
+/// Opens a pinned object.
+pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = zeroed();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    // SAFETY: the path is NUL-terminated and lives until the call returns.
+    let fd = unsafe { call(bpf_cmd::BPF_OBJ_GET, &mut attr) }?;
+    descriptor(fd)
+}
 
 /// Attaches a loaded tracing program to the tracepoint that it was loaded for.
 pub(crate) fn attach_tracing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
@@ -53,6 +76,25 @@ pub(crate) fn link_perf_event(program: BorrowedFd<'_>, event: BorrowedFd<'_>) ->
 /// What the kernel says of a program.
 pub(crate) fn program_info(program: BorrowedFd<'_>) -> io::Result<Info<bpf_prog_info>> {
     info(program)
+}
+
+/// What the kernel says of a map.
+pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
+    info(map).map(|info| info.value)
+}
+
+/// Id of a link.
+pub(crate) fn link_id(link: BorrowedFd<'_>) -> io::Result<u32> {
+    info::<bpf_link_info>(link).map(|info| info.value.id)
+}
+
+/// Whether a link still exists.
+pub(crate) fn link_exists(id: u32) -> bool {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_6.__bindgen_anon_1.link_id = id;
+    // SAFETY: integers only.
+    let fd = unsafe { call(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attr) };
+    fd.and_then(descriptor).is_ok()
 }
 
 /// Information of one of the kernel's `bpf_*_info` types.

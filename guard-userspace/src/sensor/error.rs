@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Kernel,
     /// An option's value does not fit this host.
     Usage,
+    /// The place where a sensor is pinned cannot be used.
+    Pins,
     /// Anything else: memory, a bug.
     Runtime,
 }
@@ -76,6 +78,9 @@ pub enum Error {
     /// A process to watch does not exist.
     #[error("there is no process {0} to watch")]
     NoProcess(u32),
+    /// The pins cannot be used.
+    #[error(transparent)]
+    Pins(#[from] super::pins::PinError),
     /// Anything that the system refused.
     #[error("cannot {action}")]
     System {
@@ -96,6 +101,7 @@ impl Error {
                 ErrorKind::Kernel
             }
             Self::RingSize(_) | Self::NoCgroup { .. } | Self::NoProcess(_) => ErrorKind::Usage,
+            Self::Pins(_) => ErrorKind::Pins,
             Self::NoObject | Self::System { .. } => ErrorKind::Runtime,
         }
     }

@@ -21,6 +21,8 @@ const WAKEUPS: usize = offset_of!(CpuCounters, wakeups) / 8;
 pub(crate) struct Watched {
     /// Kind of the records that it makes.
     pub(crate) kind: Kind,
+    /// Its name.
+    pub(crate) name: &'static str,
     /// The program.
     pub(crate) program: OwnedFd,
 }
@@ -63,6 +65,21 @@ impl Losses {
             .filter(|watched| watched.kind == kind)
             .map(|watched| recursion_misses(&watched.program).ok().flatten())
             .sum()
+    }
+
+    /// All losses since the programs were attached.
+    pub(crate) fn all(&self) -> Vec<Lost> {
+        let mut lost = Vec::new();
+        for kind in Kind::ALL {
+            for cpu in 0..self.counters.len() {
+                let count = self.counters.read(cpu, RING_FULL + kind.0 as usize);
+                lost.push(Lost { kind, cause: LossCause::RingFull, cpu: u32::try_from(cpu).ok(), count });
+            }
+            let count = self.recursion(kind).unwrap_or(0);
+            lost.push(Lost { kind, cause: LossCause::Recursion, cpu: None, count });
+        }
+        lost.retain(|lost| lost.count > 0);
+        lost
     }
 
     /// Losses for lack of room since the last call.

@@ -9,6 +9,8 @@ mod error;
 mod kernel_log;
 mod layout;
 mod losses;
+pub mod pinned;
+pub mod pins;
 mod preempt;
 pub mod probe;
 mod processes;
@@ -20,7 +22,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aya::Btf;
 use aya::maps::Map;
 use aya_log::EbpfLogger;
 use guard_common::control::{Control, CpuCounters};
@@ -32,7 +33,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::sample::Sampler;
 
-use attach::{Attached, Kernel};
+use attach::Attached;
 pub use btf::BtfError;
 pub use error::{Error, ErrorKind};
 use kernel_log::KernelLog;
@@ -84,6 +85,9 @@ pub struct Options {
 pub enum Watch {
     /// All on the host.
     All,
+    /// All on the host; descendants of those in the watch set are followed, and the kernel remembers how the
+    /// watched ended.
+    AllFollowed,
     /// These pids, without their children.
     Pids(Vec<u32>),
     /// These pids and all their descendants, born before or after.
@@ -159,32 +163,13 @@ impl Sensor {
     /// # Errors
     /// If privileges, kernel features or memory are missing, or an option does not fit this host.
     pub fn attach(options: &Options) -> Result<Self, Error> {
-        check_ring_size(options.ring_bytes)?;
-        probe::require_privileges()?;
-        probe::lift_memory_limit();
-        let hierarchies = cgroups::hierarchies()
-            .map_err(|error| Error::system("read the mounted control group hierarchies", error))?;
-        let (layout, hooks) = {
-            let btf = btf::Btf::running()?;
-            let layout = layout::resolve(&btf)
-                .map_err(|fields| Error::Layout { kernel: error::kernel_release(), fields })?;
-            (layout, layout::hooks(&btf))
-        };
-        let btf =
-            Btf::from_sys_fs().map_err(|error| Error::system("read the kernel's type information", error))?;
-        let kernel = Kernel { layout, hooks, btf: &btf };
-        let cpus = possible_cpus()?;
-        let (ebpf, tracefs) = attach::load(&kernel, options, &hierarchies, cpus)?;
-        watch_set::insert_named(&ebpf, &options.watch)?;
-        let mut attached = attach::attach(ebpf, &kernel, options, tracefs.as_ref())?;
+        let (mut attached, hierarchies) = attach::prepare(options)?;
         // From here on nothing is missed; what exists already is read now.
         let snapshots = processes::read(&attached.iterator)?;
         let sampler = attached.resources.take().map(Sampler::new);
         watch_set::insert_descendants(&attached.ebpf, &options.watch, &snapshots)?;
-        drop(btf);
-        give_back_memory();
         let ring = open_ring(&attached, options.ring_bytes)?;
-        let counters = share::<CpuCounters>(&attached, "COUNTERS", cpus as usize)?;
+        let counters = share::<CpuCounters>(&attached, "COUNTERS", possible_cpus()? as usize)?;
         let losses = Losses::new(counters, std::mem::take(&mut attached.watched));
         let kernel_log = options.kernel_log.then(|| kernel_log::open(&mut attached.ebpf)).transpose()?;
         Ok(Self {
@@ -315,21 +300,9 @@ impl Sensor {
     }
 }
 
-fn check_ring_size(bytes: u32) -> Result<(), Error> {
-    let fits = bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes);
-    if fits { Ok(()) } else { Err(Error::RingSize(bytes)) }
-}
-
 fn possible_cpus() -> Result<u32, Error> {
     let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::system(format!("read {path}"), error))?;
     u32::try_from(cpus).map_err(|error| Error::system("count the CPUs", error))
-}
-
-/// The kernel's type information takes over 20 MB while it is read. Freed, it stays with the
-/// allocator, unless that is told to give it back.
-fn give_back_memory() {
-    // SAFETY: no pointers involved; the allocator locks itself.
-    unsafe { libc::malloc_trim(0) };
 }
 
 fn open_ring(attached: &Attached, bytes: u32) -> Result<Ring, Error> {

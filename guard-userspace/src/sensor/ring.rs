@@ -60,7 +60,7 @@ impl Ring {
     pub(crate) fn next<T>(&mut self, use_record: impl FnOnce(u64, &[u8]) -> T) -> Option<T> {
         loop {
             if self.cursor >= self.taken {
-                self.taken = word(&self.producers, 0).map_or(0, |taken| taken.load(Ordering::Acquire));
+                self.taken = self.taken();
                 if self.cursor >= self.taken {
                     return None;
                 }
@@ -86,6 +86,24 @@ impl Ring {
         }
     }
 
+    /// Up to where records were read.
+    pub(crate) const fn position(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Goes on behind this position, if it is one that the ring can have.
+    pub(crate) fn skip_to(&mut self, position: u64) {
+        let taken = self.taken();
+        if (self.cursor..=taken).contains(&position) {
+            self.cursor = position;
+        }
+    }
+
+    /// Bytes whose room is taken: records that nobody has put down yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.taken().saturating_sub(self.released())
+    }
+
     /// Bytes read whose room was not given back.
     pub(crate) fn unreleased(&self) -> u64 {
         self.cursor.saturating_sub(self.released())
@@ -99,8 +117,13 @@ impl Ring {
     }
 
     /// Up to where room was given back, by this reader or one before it.
-    pub(crate) fn released(&self) -> u64 {
+    fn released(&self) -> u64 {
         word(&self.reader, 0).map_or(0, |released| released.load(Ordering::Acquire))
+    }
+
+    /// Up to where producers have taken room.
+    fn taken(&self) -> u64 {
+        word(&self.producers, 0).map_or(0, |taken| taken.load(Ordering::Acquire))
     }
 
     /// Waits for a record; what was read must have been released. First arms, then looks: a program

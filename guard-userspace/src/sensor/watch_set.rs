@@ -1,6 +1,7 @@
 //! The kernel's set of watched processes: named at the start, grown by the fork hook afterwards.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use aya::Ebpf;
@@ -19,7 +20,7 @@ pub(crate) const fn entries(watch: u32) -> u32 {
 
 /// Watch groups by pid, shared with the programs.
 #[derive(Debug)]
-pub(crate) struct WatchSet {
+pub struct WatchSet {
     groups: SharedArray<GroupsOfPids>,
 }
 
@@ -27,14 +28,19 @@ impl WatchSet {
     /// Opens the set of a loaded sensor, which was configured to have one.
     pub(crate) fn open(ebpf: &Ebpf) -> Result<Self, Error> {
         let Some(Map::Array(map)) = ebpf.map("GROUPS_BY_PID") else { return Err(Error::NoObject) };
-        SharedArray::map(map.fd(), (PIDS / PIDS_AN_ENTRY) as usize)
+        Self::map(map.fd())
+    }
+
+    /// The set in a map.
+    pub(crate) fn map(map: impl AsFd) -> Result<Self, Error> {
+        SharedArray::map(map, (PIDS / PIDS_AN_ENTRY) as usize)
             .map(|groups| Self { groups })
             .map_err(|error| Error::system("map the watch set", error))
     }
 
     /// Puts a process into a group; group 0 takes it out of the set. Pids beyond what any kernel
     /// gives are ignored.
-    pub(crate) fn join(&self, pid: u32, group: u16) {
+    pub fn join(&self, pid: u32, group: u16) {
         let Some(entry) = self.groups.word((pid / PIDS_AN_ENTRY) as usize, 0) else { return };
         let shift = (pid % PIDS_AN_ENTRY) * u16::BITS;
         let mask = u64::from(u16::MAX) << shift;
@@ -45,7 +51,8 @@ impl WatchSet {
     }
 
     /// The group of a process; 0 if it is not watched.
-    pub(crate) fn group(&self, pid: u32) -> u16 {
+    #[must_use]
+    pub fn group(&self, pid: u32) -> u16 {
         let four = self.groups.read((pid / PIDS_AN_ENTRY) as usize, 0);
         (four >> ((pid % PIDS_AN_ENTRY) * u16::BITS)) as u16
     }

@@ -295,6 +295,7 @@ fn lost(out: &mut Vec<u8>, gap: &Gap) {
         let cause = match lost.cause {
             LossCause::RingFull => "ring full",
             LossCause::Recursion => "skipped by the kernel",
+            LossCause::SlowReader => "slow reader",
         };
         let comma = if index == 0 { "" } else { "," };
         put(out, format_args!("{comma} {} {} ({cause}", lost.count, lost.kind.name()));

@@ -240,4 +240,6 @@ pub(super) struct KindPart {
 pub(super) struct LostByCause {
     pub(super) ring_full: u64,
     pub(super) recursion: Option<u64>,
+    #[serde(default)]
+    pub(super) slow_reader: u64,
 }

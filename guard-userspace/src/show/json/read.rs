@@ -359,10 +359,12 @@ fn signal(part: model::SignalPart) -> Result<Signal, Error> {
 }
 
 fn lost(part: model::LostPart) -> Result<Lost, Error> {
-    let cause =
-        [LossCause::RingFull, LossCause::Recursion].into_iter().find(|cause| cause.name() == part.cause);
-    let cause =
-        cause.ok_or_else(|| field("processguard.lost.cause", &part.cause, "ring_full or recursion"))?;
+    let cause = [LossCause::RingFull, LossCause::Recursion, LossCause::SlowReader]
+        .into_iter()
+        .find(|cause| cause.name() == part.cause);
+    let cause = cause.ok_or_else(|| {
+        field("processguard.lost.cause", &part.cause, "ring_full, recursion or slow_reader")
+    })?;
     Ok(Lost { kind: kind("processguard.lost.kind", &part.kind)?, cause, cpu: part.cpu, count: part.count })
 }
 
@@ -375,9 +377,9 @@ fn summary_from(part: model::SummaryPart) -> Result<Summary, Error> {
     let mut summary = Summary { kinds: Vec::new(), undecodable: part.undecodable };
     for entry in part.kinds {
         let kind = kind("processguard.summary.kinds.kind", &entry.kind)?;
-        let model::LostByCause { ring_full, recursion } = entry.lost;
+        let model::LostByCause { ring_full, recursion, slow_reader } = entry.lost;
         *summary.kind(kind) =
-            KindSummary { kind, seen: entry.seen, shown: entry.shown, ring_full, recursion };
+            KindSummary { kind, seen: entry.seen, shown: entry.shown, ring_full, recursion, slow_reader };
     }
     Ok(summary)
 }

@@ -128,6 +128,9 @@ impl JsonWriter {
                 Some(count) => number(out, count),
                 None => out.extend_from_slice(b"null"),
             }
+            if kind.slow_reader > 0 {
+                value(out, r#","slow_reader":"#, kind.slow_reader);
+            }
             out.extend_from_slice(b"}}");
         }
         out.extend_from_slice(b"]}}}\n");
