@@ -88,6 +88,10 @@ layout! {
     task_thread_node: required "task_struct" "thread_node",
     /// Exit code of this thread.
     task_exit_code: required "task_struct" "exit_code",
+    /// State after the end: not 0 once the exit hook is over.
+    task_exit_state: required "task_struct" "exit_state",
+    /// Number of execs.
+    task_self_exec_id: required "task_struct" "self_exec_id",
     /// User time by tick.
     task_utime: required "task_struct" "utime",
     /// System time by tick.

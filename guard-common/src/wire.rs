@@ -97,6 +97,10 @@ pub struct Task {
     pub cgroup_id: u64,
     /// Effective capabilities, one bit each.
     pub caps_effective: u64,
+    /// Execs of the process and, before its birth, of those it descends from (`self_exec_id`): a
+    /// child begins with its parent's number, each exec adds one. With the process it names an
+    /// exec for ever.
+    pub exec_count: u64,
     /// Hierarchy of `cgroup_id`: 0 for cgroup v2, else a v1 hierarchy's id.
     pub cgroup_hierarchy: u32,
     /// The thread group's id in its own pid namespace.
@@ -119,6 +123,10 @@ pub struct Task {
 
 /// The task is a kernel thread.
 pub const TASK_KERNEL_THREAD: u32 = 1 << 0;
+/// Only in snapshots: no thread is alive any more, but the exit record may be yet to come.
+pub const TASK_ENDING: u32 = 1 << 1;
+/// Only in snapshots: the sensor's filters leave the process out, no records come of it.
+pub const TASK_FILTERED: u32 = 1 << 2;
 
 /// A new thread group.
 #[derive(Clone, Copy, Debug)]
@@ -407,18 +415,18 @@ macro_rules! plain {
 plain! {
     Header = 24,
     ProcKey = 16,
-    Task = 96,
-    Fork = 24 + 96,
-    Exec = 24 + 96 + 16 + 8 * 4,
-    Exit = 24 + 96 + 10 * 8 + 8,
-    Signal = 24 + 96 + 16 + 8 + 6 * 4 + 16,
-    Oom = 24 + 96 + 16,
-    Listen = 24 + 96 + 16 + 8,
+    Task = 104,
+    Fork = 24 + 104,
+    Exec = 24 + 104 + 16 + 8 * 4,
+    Exit = 24 + 104 + 10 * 8 + 8,
+    Signal = 24 + 104 + 16 + 8 + 6 * 4 + 16,
+    Oom = 24 + 104 + 16,
+    Listen = 24 + 104 + 16 + 8,
     Cgroup = 24 + 8 + 16,
-    Snapshot = 24 + 96,
+    Snapshot = 24 + 104,
     Usage = 16 + 8 * 8 + 2 * 4 + 8 + 2 * 4,
-    ExecRoom<EXEC_SMALL_BYTES> = 168 + EXEC_SMALL_BYTES,
-    ExecRoom<EXEC_LARGE_BYTES> = 168 + EXEC_LARGE_BYTES,
+    ExecRoom<EXEC_SMALL_BYTES> = 176 + EXEC_SMALL_BYTES,
+    ExecRoom<EXEC_LARGE_BYTES> = 176 + EXEC_LARGE_BYTES,
     CgroupFull = 48 + CGROUP_PATH_BYTES,
 }
 

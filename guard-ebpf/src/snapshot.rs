@@ -4,14 +4,15 @@ use core::ffi::c_void;
 use core::mem::size_of;
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_seq_write};
-use guard_common::wire::{Header, Kind, Snapshot};
+use guard_common::wire::{Header, Kind, Snapshot, TASK_ENDING, TASK_FILTERED};
 
 use crate::config::offset;
 use crate::read::{Kernel, Typed};
-use crate::task;
+use crate::{filter, task};
 
-/// Writes a record if the task is a group leader whose group has a thread alive. A group without
-/// one has had, or is about to have, its exit record: it must not come back to life here.
+/// Writes a record if the task is a group leader that may still get, or cause, records. A group
+/// without a live thread is marked: its exit record is made or about to be. Once all of its tasks
+/// are past the exit hook it is left out.
 #[inline(always)]
 pub(crate) fn write(ctx: *mut c_void) {
     // `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`, and
@@ -24,7 +25,13 @@ pub(crate) fn write(ctx: *mut c_void) {
     if task.read::<u32>(offset!(task_pid)) != task::tgid(task) {
         return;
     }
-    if task.follow(offset!(task_signal)).read::<u32>(offset!(signal_live)) == 0 {
+    let signal = task.follow(offset!(task_signal));
+    let ending = signal.read::<u32>(offset!(signal_live)) == 0;
+    // The leader's state is set after its exit hook; other threads are unlinked after theirs.
+    if ending
+        && task.read::<u32>(offset!(task_exit_state)) != 0
+        && signal.read::<u32>(offset!(signal_nr_threads)) <= 1
+    {
         return;
     }
     let seq = ctx.follow(0).follow(0);
@@ -36,6 +43,8 @@ pub(crate) fn write(ctx: *mut c_void) {
     // SAFETY: a local record is writable; the helper copies it out.
     unsafe {
         task::fill(&raw mut snapshot.task, task);
+        snapshot.task.flags |=
+            if ending { TASK_ENDING } else { 0 } | if filter::passes(task) { 0 } else { TASK_FILTERED };
         bpf_seq_write(seq.address() as *mut _, (&raw const snapshot).cast(), size_of::<Snapshot>() as u32);
     }
 }

@@ -91,6 +91,8 @@ pub(crate) fn cgroup_hierarchy<K: Kernel>(cgroup: K) -> u32 {
 pub(crate) unsafe fn fill<K: Kernel>(into: *mut Task, task: K) {
     let key = key(task);
     let (ns_tgid, pid_namespace) = inner_pid(task, key.tgid);
+    // All threads have the same number: an exec ends the others.
+    let leader = task.follow(offset!(task_group_leader));
     let cred = task.follow(offset!(task_cred));
     let cgroup = cgroup(task);
     let kernel_thread = task.read::<u32>(offset!(task_flags)) & PF_KTHREAD != 0;
@@ -100,6 +102,7 @@ pub(crate) unsafe fn fill<K: Kernel>(into: *mut Task, task: K) {
         (&raw mut (*into).parent).write(self::key(task.follow(offset!(task_real_parent))));
         (&raw mut (*into).cgroup_id).write(cgroup_id(cgroup));
         (&raw mut (*into).caps_effective).write(cred.read(offset!(cred_cap_effective)));
+        (&raw mut (*into).exec_count).write(leader.read(offset!(task_self_exec_id)));
         (&raw mut (*into).cgroup_hierarchy).write(cgroup_hierarchy(cgroup));
         (&raw mut (*into).ns_tgid).write(ns_tgid);
         (&raw mut (*into).pid_namespace).write(pid_namespace);

@@ -8,7 +8,9 @@
 //! ```
 //! While armed, the first record wakes the reader; the crowd behind it rides along, because while
 //! it gathers nobody is armed and no program sends an interrupt. No timer runs while nothing
-//! happens, and nothing here opens a file once the sensor is attached.
+//! happens, and nothing here opens a file once the sensor is attached, unless records were lost: then
+//! the process table is compared with the kernel's own, and programs whose exec was lost are read
+//! from procfs.
 
 use std::time::Duration;
 
@@ -91,6 +93,8 @@ impl Feed {
             return self.core.handle_timeout(clock::boot_ns());
         }
         self.gathered = match self.sensor.drain(DRAIN_RECORDS, &mut self.core) {
+            // Behind an unfinished record.
+            0 if self.sensor.is_unsettled() => Some(Instant::now() + self.interval),
             0 => None,
             DRAIN_RECORDS.. => Some(Instant::now()),
             _ => Some(Instant::now() + self.interval),
@@ -99,7 +103,20 @@ impl Feed {
 
     /// The next event, oldest first; `None` until the next turn.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.core.poll_effect().map(|Effect::Emit(event)| event)
+        loop {
+            match self.core.poll_effect()? {
+                Effect::Emit(event) => return Some(event),
+                Effect::Resync { cgroups } => {
+                    self.sensor.resync(cgroups, &mut self.core);
+                    if self.sensor.is_unsettled() {
+                        self.gathered = self.gathered.or(Some(Instant::now()));
+                    }
+                }
+                Effect::ReadProgram { id, exec_count } => {
+                    self.sensor.read_program(id, exec_count, &mut self.core);
+                }
+            }
+        }
     }
 
     /// Detaches, and takes in what the ring still holds and what the core held back for a cause.

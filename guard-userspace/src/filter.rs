@@ -10,8 +10,8 @@ use guard_common::wire::Kind;
 use guard_core::event::{Action, Event, Process};
 use guard_core::ids::ProcId;
 
-/// All conditions; an event must meet every one that is given. A gap always passes: what was lost
-/// might have.
+/// All conditions; an event must meet every one that is given. A gap and a resync always pass:
+/// what was lost might have.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
     /// Kinds of events; empty: all.
@@ -104,8 +104,8 @@ pub const fn kind(action: &Action) -> Kind {
         Action::Signal { .. } => Kind::SIGNAL,
         Action::Oom { .. } => Kind::OOM,
         Action::Listen { .. } => Kind::LISTEN,
-        // A gap is about all kinds; it never gets here through a filter.
-        Action::Gap(_) => Kind(u32::MAX),
+        // These are about all kinds; they never get here through a filter.
+        Action::Gap(_) | Action::Resync(_) => Kind(u32::MAX),
     }
 }
 

@@ -64,7 +64,7 @@ impl Redactor {
             | Action::Signal { process, .. }
             | Action::Oom { process, .. }
             | Action::Listen { process, .. } => *process = clean,
-            Action::Gap(_) => {}
+            Action::Gap(_) | Action::Resync(_) => {}
         }
         Some(event)
     }

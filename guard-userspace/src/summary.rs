@@ -3,7 +3,7 @@
 use std::fmt;
 
 use guard_common::wire::Kind;
-use guard_core::event::{Gap, LossCause};
+use guard_core::event::{Drift, Gap, LossCause, Resync};
 
 use crate::sensor;
 
@@ -14,6 +14,10 @@ pub struct Summary {
     pub kinds: Vec<KindSummary>,
     /// Records that could not be decoded.
     pub undecodable: u64,
+    /// Comparisons of the process table with the kernel's own.
+    pub resyncs: u64,
+    /// What they found, added up.
+    pub drift: Drift,
 }
 
 /// Counters of one kind.
@@ -101,6 +105,12 @@ impl Summary {
         }
     }
 
+    /// Adds what a comparison found.
+    pub fn add_resync(&mut self, resync: &Resync) {
+        self.resyncs += 1;
+        self.drift += resync.drift;
+    }
+
     /// Adds the losses of the summary of a saved stream.
     pub fn add_losses(&mut self, other: &Self) {
         self.undecodable += other.undecodable;
@@ -142,6 +152,13 @@ impl fmt::Display for Summary {
             write!(f, "{:<8}{seen:>12}{shown:>12}{ring_full:>16}{recursion:>16}", kind.name())?;
             if slow {
                 write!(f, "{slow_reader:>16}")?;
+            }
+            writeln!(f)?;
+        }
+        if self.resyncs > 0 {
+            write!(f, "compared {} times with the kernel's own list of processes:", self.resyncs)?;
+            for (index, (name, count)) in self.drift.counts().into_iter().enumerate() {
+                write!(f, "{} {count} {name}", if index == 0 { "" } else { "," })?;
             }
             writeln!(f)?;
         }

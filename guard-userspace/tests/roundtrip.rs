@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use guard_common::wire::Kind;
 use guard_core::event::{
-    Action, Cause, Cgroup, Container, Event, Exec, Exit, ExitStatus, Gap, Listen, LossCause, Lost, Name, Oom,
-    Origin, Process, Program, ProgramFlags, Sender, Signal, SignalResult, Usage,
+    Action, Cause, Cgroup, Container, Drift, Event, Exec, Exit, ExitStatus, Gap, Listen, LossCause, Lost,
+    Name, Oom, Origin, Process, Program, ProgramFlags, Resync, ResyncReason, Sender, Signal, SignalResult,
+    Usage,
 };
 use guard_core::ids::{BootId, ProcId};
 use guard_userspace::clock::Stamp;
@@ -87,8 +88,17 @@ fn program() -> impl Strategy<Value = Program> {
 fn process() -> impl Strategy<Value = Process> {
     let parent = of((id(), name())).prop_map(Option::unwrap_or_default);
     let ids = any::<[u32; 6]>();
-    (id(), parent, ids, any::<u64>(), any::<bool>(), cgroup(), name(), of(program())).prop_map(
-        |(id, (parent, parent_name), ids, caps_effective, kernel_thread, cgroup, name, program)| {
+    (id(), parent, ids, any::<[u64; 2]>(), any::<bool>(), cgroup(), name(), of(program())).prop_map(
+        |(
+            id,
+            (parent, parent_name),
+            ids,
+            [caps_effective, exec_count],
+            kernel_thread,
+            cgroup,
+            name,
+            program,
+        )| {
             let [ns_pid, pid_namespace, uid, gid, euid, egid] = ids;
             Process {
                 id,
@@ -101,6 +111,7 @@ fn process() -> impl Strategy<Value = Process> {
                 euid,
                 egid,
                 caps_effective,
+                exec_count,
                 kernel_thread,
                 cgroup: Arc::new(cgroup),
                 name,
@@ -118,6 +129,7 @@ fn exit() -> impl Strategy<Value = Exit> {
     let status = prop_oneof![
         any::<u8>().prop_map(ExitStatus::Code),
         (1_u8..=64, any::<bool>()).prop_map(|(number, core)| ExitStatus::Signal { number, core }),
+        Just(ExitStatus::Unknown),
     ];
     let cause = prop_oneof![
         Just(Cause::Own),
@@ -126,6 +138,7 @@ fn exit() -> impl Strategy<Value = Exit> {
         of(cgroup().prop_map(Arc::new)).prop_map(Cause::Oom),
         Just(Cause::Kernel),
         Just(Cause::Unknown),
+        Just(Cause::RecordLost),
     ];
     let usage = (any::<[u64; 7]>(), of(any::<u64>()), of(any::<u64>())).prop_map(
         |(used, read_bytes, write_bytes)| {
@@ -144,7 +157,7 @@ fn exit() -> impl Strategy<Value = Exit> {
             }
         },
     );
-    (status, cause, any::<u64>(), usage).prop_map(|(status, cause, lifetime_ns, usage)| Exit {
+    (status, cause, any::<u64>(), of(usage)).prop_map(|(status, cause, lifetime_ns, usage)| Exit {
         status,
         cause,
         lifetime_ns,
@@ -198,6 +211,16 @@ fn gap() -> impl Strategy<Value = Gap> {
     vec(lost, 0..4).prop_map(|lost| Gap { lost })
 }
 
+fn resync() -> impl Strategy<Value = Resync> {
+    let reason = prop_oneof![Just(ResyncReason::Gap), Just(ResyncReason::Sweep)];
+    (reason, any::<[u64; 10]>()).prop_map(|(reason, counts)| {
+        let [duration_ns, found, inserted, ended, programs, parents, users, capabilities, names, cgroups] =
+            counts;
+        let drift = Drift { inserted, ended, programs, parents, users, capabilities, names, cgroups };
+        Resync { reason, duration_ns, found, drift }
+    })
+}
+
 fn action() -> impl Strategy<Value = Action> {
     let process = || process().prop_map(Arc::new).boxed();
     let oom = of(cgroup().prop_map(Arc::new)).prop_map(|memory_cgroup| Oom { memory_cgroup });
@@ -211,6 +234,7 @@ fn action() -> impl Strategy<Value = Action> {
         (process(), oom).prop_map(|(process, oom)| Action::Oom { process, oom }),
         (process(), listen).prop_map(|(process, listen)| Action::Listen { process, listen }),
         gap().prop_map(Action::Gap),
+        resync().prop_map(Action::Resync),
     ]
 }
 

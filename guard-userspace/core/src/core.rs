@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use guard_common::decode::{self, Record};
-use guard_common::wire::{self, Header, Kind, Task};
+use guard_common::wire::{self, Header, Kind, Snapshot, TASK_ENDING, Task};
+use rustc_hash::FxHashMap;
 
-use crate::event::{Action, Event, Exit, ExitStatus, Gap, Name, Oom, Process, Program};
+use crate::event::{Action, Cause, Event, Exit, ExitStatus, Gap, Name, Oom, Process, Program, Resync};
 use crate::ids::ProcId;
 use crate::limits::{Limits, VERDICT_WINDOW_NS};
-use crate::process::cause::{self, Verdict};
+use crate::process::cause::{self, Evidence, Verdict};
 use crate::process::held::Held;
-use crate::process::{Cgroups, Table, convert, usage};
+use crate::process::{Cgroups, Settled, Table, convert, usage};
+use crate::resync::{Comparison, Resyncing, Tombstone};
 
 /// What happens to the core.
 #[derive(Debug)]
@@ -28,6 +30,39 @@ pub enum Input<'a> {
     Kernel(Record<'a>),
     /// Records were lost before the next one.
     Gap(Gap),
+    /// The kernel's own list of processes, complete: the answer to [`Effect::Resync`].
+    Resync {
+        /// When its reading began, in nanoseconds since boot.
+        taken_ns: u64,
+        /// What it lists, in no order.
+        found: Vec<Snapshot>,
+    },
+    /// The list could not be read. It is asked for again.
+    ResyncFailed,
+    /// How a process ended, if its exit record should be lost: from a place that outlives the
+    /// record. Comes before [`Input::Settled`].
+    Tombstone {
+        /// The process.
+        id: ProcId,
+        /// How it ended.
+        status: ExitStatus,
+        /// When, in nanoseconds since boot.
+        time_ns: u64,
+    },
+    /// The ring was empty once since the end of [`Input::Resync`]'s reading: all records from
+    /// before it, finished or not, were taken in.
+    Settled,
+    /// The answer to [`Effect::ReadProgram`].
+    Program {
+        /// The process.
+        id: ProcId,
+        /// As asked.
+        exec_count: u64,
+        /// What it runs.
+        program: Arc<Program>,
+    },
+    /// It is time for a slow sweep: a resync though nothing is known to be lost.
+    Sweep,
     /// A control group that existed when the sensor was attached, or whose path was looked up.
     Cgroup {
         /// 0 for cgroup v2, else the v1 hierarchy's id.
@@ -44,13 +79,30 @@ pub enum Input<'a> {
 pub enum Effect {
     /// Show, store or send this event.
     Emit(Event),
+    /// Read the kernel's own list of processes, all of it, and answer with [`Input::Resync`]; then
+    /// drain the ring until nothing lies in it, not even an unfinished record, and say
+    /// [`Input::Settled`]. Asked again only after that, or after [`Input::ResyncFailed`].
+    Resync {
+        /// Records of control groups were lost: before the list, read their paths again, and
+        /// tell them with [`Input::Cgroup`].
+        cgroups: bool,
+    },
+    /// An exec record was lost: read what a process runs, and answer with [`Input::Program`].
+    ReadProgram {
+        /// The process.
+        id: ProcId,
+        /// Which of its programs.
+        exec_count: u64,
+    },
 }
 
 /// All state.
 ///
 /// Every kernel record but those of control groups and snapshots becomes exactly one
 /// [`Effect::Emit`]. The events of one process come in ring order. An exit by SIGKILL that no
-/// process sent may come up to 20 ms late: see [`Core::poll_timeout`].
+/// process sent may come up to 20 ms late: see [`Core::poll_timeout`]. A gap, a comparison with the
+/// kernel's list, and each exit that only the comparison shows are events of their own, without a
+/// sequence number.
 #[derive(Debug)]
 pub struct Core {
     processes: Table,
@@ -58,6 +110,8 @@ pub struct Core {
     held: Held,
     /// Gaps that lost signal records.
     signal_losses: u32,
+    resyncing: Resyncing,
+    limits: Limits,
     effects: VecDeque<Effect>,
 }
 
@@ -70,6 +124,8 @@ impl Core {
             cgroups: Cgroups::new(limits.cgroups),
             held: Held::default(),
             signal_losses: 0,
+            resyncing: Resyncing::default(),
+            limits,
             effects: VecDeque::new(),
         }
     }
@@ -80,6 +136,17 @@ impl Core {
             Input::Snapshot { task, program } => self.snapshot(&task, program),
             Input::Kernel(record) => self.record(now_ns, &record),
             Input::Gap(gap) => self.gap(now_ns, gap),
+            Input::Resync { taken_ns, found } => self.resyncing.read(taken_ns, found),
+            Input::ResyncFailed => self.resyncing.failed(now_ns),
+            Input::Tombstone { id, status, time_ns } => {
+                self.resyncing.bury(id, Tombstone { status, time_ns }, self.limits.processes);
+            }
+            Input::Settled => self.settled(now_ns),
+            Input::Program { id, exec_count, program } => self.processes.learn(id, exec_count, program),
+            Input::Sweep => {
+                self.resyncing.sweep();
+                self.ask_for_resync(now_ns);
+            }
             Input::Cgroup { hierarchy, id, path } => self.cgroups.learn(hierarchy, id, path),
         }
     }
@@ -88,13 +155,22 @@ impl Core {
     /// first drain the ring: the record that a held exit waits for may lie there.
     pub fn handle_timeout(&mut self, now_ns: u64) {
         self.held.release(now_ns, &mut sink(&mut self.effects));
+        self.ask_for_resync(now_ns);
     }
 
     /// When [`Core::handle_timeout`] is due next, in nanoseconds since boot: when the first exit
-    /// has waited long enough for the out-of-memory killer's own record.
+    /// has waited long enough for the out-of-memory killer's own record, or the next resync may
+    /// begin.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.held.deadline_ns()
+        [self.held.deadline_ns(), self.resyncing.due_ns()].into_iter().flatten().min()
+    }
+
+    /// Whether the table can be relied on: no fork, exec or exit was lost since it was last
+    /// compared with the kernel's own. While it is not, nothing should be done to the living.
+    #[must_use]
+    pub const fn is_certain(&self) -> bool {
+        self.resyncing.is_certain()
     }
 
     /// The next thing to do, oldest first.
@@ -109,6 +185,10 @@ impl Core {
     }
 
     fn snapshot(&mut self, task: &Task, program: Option<Arc<Program>>) {
+        if task.flags & TASK_ENDING != 0 {
+            // Its exit record may have been made before the sensor was there: it must not live on.
+            return;
+        }
         let cgroup = self.cgroups.get(task.cgroup_hierarchy, task.cgroup_id);
         self.processes.snapshot(task, program, cgroup);
     }
@@ -125,7 +205,7 @@ impl Core {
             Record::Snapshot(snapshot) => return self.snapshot(&snapshot.task, None),
         };
         // The ring itself says that the window is over. Only a broken record is from the future.
-        self.handle_timeout(header.time_ns.min(now_ns));
+        self.held.release(header.time_ns.min(now_ns), &mut sink(&mut self.effects));
     }
 
     fn fork(&mut self, record: &wire::Fork) -> Header {
@@ -144,12 +224,12 @@ impl Core {
     fn exit(&mut self, now_ns: u64, record: &wire::Exit) -> Header {
         let wire::Exit { header, task, .. } = record;
         let cgroup = self.cgroups.get(task.cgroup_hierarchy, task.cgroup_id);
-        let (process, evidence) = self.processes.exit(task, cgroup);
+        let (process, evidence) = self.processes.exit(header.time_ns, task, cgroup);
         let status = ExitStatus::from_wait(record.status);
         let Verdict { cause, open } = cause::judge(status, evidence.as_deref(), self.signal_losses);
         let id = process.id;
         let lifetime_ns = if id.start_ns == 0 { 0 } else { header.time_ns.saturating_sub(id.start_ns) };
-        let exit = Box::new(Exit { status, cause, lifetime_ns, usage: usage::of(record) });
+        let exit = Box::new(Exit { status, cause, lifetime_ns, usage: Some(usage::of(record)) });
         let action = Action::Exit { process, exit };
         if !open {
             return self.emit(*header, action);
@@ -162,7 +242,7 @@ impl Core {
 
     fn signal(&mut self, record: &wire::Signal) -> Header {
         let cgroup = self.cgroups.get(record.target.cgroup_hierarchy, record.target.cgroup_id);
-        let process = self.processes.see(&record.target, cgroup);
+        let process = self.processes.see(record.header.time_ns, &record.target, cgroup);
         let sender = self.processes.resolve(record.sender);
         let name = Some(Name::new(record.sender_comm))
             .filter(|name| !name.as_bytes().is_empty())
@@ -183,7 +263,7 @@ impl Core {
             self.victim(record.pid, record.header.time_ns)
         } else {
             let cgroup = self.cgroups.get(victim.cgroup_hierarchy, victim.cgroup_id);
-            let seen = self.processes.see(victim, cgroup);
+            let seen = self.processes.see(record.header.time_ns, victim, cgroup);
             // The table drops the programs of the ended.
             self.held.get(seen.id).cloned().unwrap_or(seen)
         };
@@ -206,7 +286,7 @@ impl Core {
 
     fn listen(&mut self, record: &wire::Listen) -> Header {
         let cgroup = self.cgroups.get(record.task.cgroup_hierarchy, record.task.cgroup_id);
-        let process = self.processes.see(&record.task, cgroup);
+        let process = self.processes.see(record.header.time_ns, &record.task, cgroup);
         self.emit(record.header, Action::Listen { process, listen: convert::listen(record) })
     }
 
@@ -216,7 +296,59 @@ impl Core {
         if gap.lost.iter().any(|lost| lost.kind == Kind::SIGNAL && lost.count > 0) {
             self.signal_losses = self.signal_losses.wrapping_add(1);
         }
-        let event = Event { time_ns: now_ns, cpu: 0, sequence: 0, action: Action::Gap(gap) };
+        self.resyncing.gap(now_ns, &gap);
+        self.tell(now_ns, Action::Gap(gap));
+        self.ask_for_resync(now_ns);
+    }
+
+    fn ask_for_resync(&mut self, now_ns: u64) {
+        if let Some(cgroups) = self.resyncing.ask(now_ns) {
+            self.effects.push_back(Effect::Resync { cgroups });
+        }
+    }
+
+    /// Compares the table with the kernel's list, if one was read, and tells what came of it.
+    fn settled(&mut self, now_ns: u64) {
+        let Some(comparison) = self.resyncing.settle(now_ns) else { return };
+        let Comparison { reason, taken_ns, found, tombstones } = comparison;
+        let Settled { found, drift, ended, unread } =
+            self.processes.settle(taken_ns, &found, &mut self.cgroups);
+        for (process, evidence) in ended {
+            self.ended_unseen(now_ns, process, evidence.as_deref(), &tombstones);
+        }
+        let duration_ns = now_ns.saturating_sub(taken_ns);
+        self.tell(now_ns, Action::Resync(Resync { reason, duration_ns, found, drift }));
+        let read = |(id, exec_count)| Effect::ReadProgram { id, exec_count };
+        self.effects.extend(unread.into_iter().map(read));
+        self.ask_for_resync(now_ns);
+    }
+
+    /// Tells the end of a process whose exit record was lost.
+    fn ended_unseen(
+        &mut self,
+        now_ns: u64,
+        process: Arc<Process>,
+        evidence: Option<&Evidence>,
+        tombstones: &FxHashMap<ProcId, Tombstone>,
+    ) {
+        let id = process.id;
+        let (time_ns, exit) = match tombstones.get(&id) {
+            Some(&Tombstone { status, time_ns }) => {
+                let Verdict { cause, .. } = cause::judge(status, evidence, self.signal_losses);
+                let lifetime_ns = if id.start_ns == 0 { 0 } else { time_ns.saturating_sub(id.start_ns) };
+                (time_ns, Exit { status, cause, lifetime_ns, usage: None })
+            }
+            None => {
+                let (status, cause) = (ExitStatus::Unknown, Cause::RecordLost);
+                (now_ns, Exit { status, cause, lifetime_ns: 0, usage: None })
+            }
+        };
+        self.tell(time_ns, Action::Exit { process, exit: Box::new(exit) });
+    }
+
+    /// Emits what no record tells.
+    fn tell(&mut self, time_ns: u64, action: Action) {
+        let event = Event { time_ns, cpu: 0, sequence: 0, action };
         self.effects.push_back(Effect::Emit(event));
     }
 

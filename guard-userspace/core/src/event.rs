@@ -16,7 +16,8 @@ pub struct Event {
     pub time_ns: u64,
     /// CPU on which the kernel recorded it.
     pub cpu: u32,
-    /// Number among the records of its kind on that CPU, lost ones included, from 1.
+    /// Number among the records of its kind on that CPU, lost ones included, from 1; 0 if no
+    /// record tells it.
     pub sequence: u64,
     /// What happened.
     pub action: Action,
@@ -40,6 +41,8 @@ pub enum Action {
     Listen { process: Arc<Process>, listen: Listen },
     /// Kernel records were lost.
     Gap(Gap),
+    /// The process table was compared with the kernel's own.
+    Resync(Resync),
 }
 
 impl Action {
@@ -54,10 +57,11 @@ impl Action {
             Self::Oom { .. } => "oom",
             Self::Listen { .. } => "listen",
             Self::Gap(_) => "gap",
+            Self::Resync(_) => "resync",
         }
     }
 
-    /// The subject; a gap has none.
+    /// The subject; a gap and a resync have none.
     #[must_use]
     pub const fn process(&self) -> Option<&Arc<Process>> {
         match self {
@@ -67,7 +71,7 @@ impl Action {
             | Self::Signal { process, .. }
             | Self::Oom { process, .. }
             | Self::Listen { process, .. } => Some(process),
-            Self::Gap(_) => None,
+            Self::Gap(_) | Self::Resync(_) => None,
         }
     }
 }
@@ -95,6 +99,9 @@ pub struct Process {
     pub egid: u32,
     /// Effective capabilities, one bit each.
     pub caps_effective: u64,
+    /// Execs of the process and of those it descends from; 0 if not known. With the id it names
+    /// an exec for ever.
+    pub exec_count: u64,
     /// Whether it is a kernel thread.
     pub kernel_thread: bool,
     /// Control group.
@@ -102,7 +109,7 @@ pub struct Process {
     /// Command name (`comm`).
     pub name: Name,
     /// Program and its arguments; shared by parent and child until one of them execs. `None`
-    /// until known, and for kernel threads.
+    /// until known, for kernel threads, and after an exec whose record was lost.
     pub program: Option<Arc<Program>>,
 }
 
@@ -226,10 +233,10 @@ pub struct Exit {
     pub status: ExitStatus,
     /// Why, as far as the records tell.
     pub cause: Cause,
-    /// From the process's start to its end, in nanoseconds.
+    /// From the process's start to its end, in nanoseconds; 0 if not known.
     pub lifetime_ns: u64,
-    /// What it used.
-    pub usage: Usage,
+    /// What it used; `None` if the exit record was lost.
+    pub usage: Option<Usage>,
 }
 
 /// How a process ended, as `wait()` reports it.
@@ -244,6 +251,8 @@ pub enum ExitStatus {
         /// Whether a core was dumped.
         core: bool,
     },
+    /// Nobody knows: the exit record was lost.
+    Unknown,
 }
 
 impl ExitStatus {
@@ -272,6 +281,8 @@ pub enum Cause {
     Kernel,
     /// Killed by a signal whose generation was not seen.
     Unknown,
+    /// The exit record was lost: a comparison with the kernel's own list found the process gone.
+    RecordLost,
 }
 
 /// Who sent a signal.
@@ -407,6 +418,92 @@ impl LossCause {
             Self::RingFull => "ring_full",
             Self::Recursion => "recursion",
             Self::SlowReader => "slow_reader",
+        }
+    }
+}
+
+/// What a comparison of the process table with the kernel's own list found. Only processes that
+/// the sensor's filters let through count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resync {
+    /// What it was made for.
+    pub reason: ResyncReason,
+    /// Nanoseconds from the beginning of the kernel's list until every record from before its end
+    /// was read.
+    pub duration_ns: u64,
+    /// Living processes that the kernel listed.
+    pub found: u64,
+    /// How the table differed.
+    pub drift: Drift,
+}
+
+/// How the process table differed from the kernel's, in processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Processes that the table lacked: their fork record was lost.
+    pub inserted: u64,
+    /// Processes that had ended: their exit record was lost, and their exit is told now.
+    pub ended: u64,
+    /// Programs that are read again: an exec record was lost, or the program was never known.
+    pub programs: u64,
+    /// Another parent. No record tells that a process was handed to init.
+    pub parents: u64,
+    /// Other user or group ids, real or effective. No record tells of `setuid` and its like.
+    pub users: u64,
+    /// Other effective capabilities.
+    pub capabilities: u64,
+    /// Another name. No record tells of `prctl`.
+    pub names: u64,
+    /// Another control group. No record tells that a process was moved.
+    pub cgroups: u64,
+}
+
+impl Drift {
+    /// Each kind of difference by its name in output and metrics.
+    #[must_use]
+    pub const fn counts(&self) -> [(&'static str, u64); 8] {
+        [
+            ("inserted", self.inserted),
+            ("ended", self.ended),
+            ("programs", self.programs),
+            ("parents", self.parents),
+            ("users", self.users),
+            ("capabilities", self.capabilities),
+            ("names", self.names),
+            ("cgroups", self.cgroups),
+        ]
+    }
+}
+
+impl std::ops::AddAssign for Drift {
+    fn add_assign(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.ended += other.ended;
+        self.programs += other.programs;
+        self.parents += other.parents;
+        self.users += other.users;
+        self.capabilities += other.capabilities;
+        self.names += other.names;
+        self.cgroups += other.cgroups;
+    }
+}
+
+/// What a comparison was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResyncReason {
+    /// Records were lost.
+    Gap,
+    /// Nothing: the slow sweep.
+    Sweep,
+}
+
+impl ResyncReason {
+    /// The name in output and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::Sweep => "sweep",
         }
     }
 }

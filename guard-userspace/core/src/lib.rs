@@ -7,6 +7,9 @@
 //! ```text
 //! Input::{Snapshot, Kernel, Gap, Cgroup} -> Core::handle(now) -> poll_effect() -> Effect::Emit(Event)
 //!                                           Core::handle_timeout(now) <- poll_timeout()
+//!
+//! Input::Gap -> Effect::Resync -> Input::{Cgroup, Resync} -> drain -> Input::{Tombstone, Settled}
+//!                                  Effect::ReadProgram -> Input::Program
 //! ```
 
 pub mod event;
@@ -18,6 +21,7 @@ pub mod resources;
 mod aged;
 mod core;
 mod limits;
+mod resync;
 #[cfg(test)]
 #[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../tests/testkit/mod.rs"]

@@ -28,6 +28,7 @@ use guard_common::control::{Control, CpuCounters};
 use guard_common::decode;
 use guard_common::wire::Kind;
 use guard_core::event::{Gap, LossCause};
+use guard_core::ids::ProcId;
 use guard_core::{Core, Input};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -143,6 +144,18 @@ impl KindReport {
     }
 }
 
+/// Whether the process table can be compared with the kernel's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resync {
+    Possible,
+    /// The kernel's list was read; the ring was not read up to here, where it ended then.
+    Unsettled {
+        until: u64,
+    },
+    /// The sensor is detached.
+    Over,
+}
+
 /// The attached sensor. Dropping it detaches and frees everything.
 pub struct Sensor {
     attached: Attached,
@@ -153,6 +166,7 @@ pub struct Sensor {
     seen: [u64; Kind::COUNT],
     undecodable: u64,
     asked_for_recursion: Instant,
+    resync: Resync,
     kernel_log: Option<EbpfLogger<KernelLog>>,
     sampler: Option<Sampler>,
 }
@@ -165,9 +179,13 @@ impl Sensor {
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let (mut attached, hierarchies) = attach::prepare(options)?;
         // From here on nothing is missed; what exists already is read now.
-        let snapshots = processes::read(&attached.iterator)?;
+        let mut snapshots = processes::read(&attached.iterator)?;
         let sampler = attached.resources.take().map(Sampler::new);
         watch_set::insert_descendants(&attached.ebpf, &options.watch, &snapshots)?;
+        if matches!(options.watch, Watch::Trees(_)) {
+            // Only now can the kernel say of whom the filters let records through.
+            snapshots = processes::read(&attached.iterator)?;
+        }
         let ring = open_ring(&attached, options.ring_bytes)?;
         let counters = share::<CpuCounters>(&attached, "COUNTERS", possible_cpus()? as usize)?;
         let losses = Losses::new(counters, std::mem::take(&mut attached.watched));
@@ -181,6 +199,7 @@ impl Sensor {
             seen: [0; Kind::COUNT],
             undecodable: 0,
             asked_for_recursion: Instant::now(),
+            resync: Resync::Possible,
             kernel_log,
             sampler,
         })
@@ -189,12 +208,8 @@ impl Sensor {
     /// Feeds the core the control groups and processes that existed when the sensor was attached.
     /// Call once, before the first [`Sensor::drain`].
     pub fn snapshot(&mut self, core: &mut Core) {
+        self.tell_cgroups(core);
         let now_ns = boot_ns();
-        for hierarchy in &self.hierarchies {
-            cgroups::walk(hierarchy, &mut |id, path| {
-                core.handle(now_ns, Input::Cgroup { hierarchy: hierarchy.id, id, path });
-            });
-        }
         for snapshot in std::mem::take(&mut self.snapshots) {
             let program = processes::program(&snapshot).map(Arc::new);
             core.handle(now_ns, Input::Snapshot { task: snapshot.task, program });
@@ -243,7 +258,66 @@ impl Sensor {
         }
         self.ring.release();
         self.tell_losses(now_ns, read > 0 && self.asked_for_recursion.elapsed() >= RECURSION_INTERVAL, core);
+        self.settle(core);
         read
+    }
+
+    /// Carries out [`guard_core::Effect::Resync`]: reads the kernel's own list of processes, and
+    /// the control groups' paths if asked to. [`Sensor::drain`] says when all is settled. Where the
+    /// list cannot be read the core is told so, and asks again.
+    pub fn resync(&mut self, cgroups: bool, core: &mut Core) {
+        if self.resync == Resync::Over {
+            return;
+        }
+        if cgroups {
+            self.tell_cgroups(core);
+        }
+        let taken_ns = boot_ns();
+        match processes::read(&self.attached.iterator) {
+            Ok(found) => {
+                self.resync = Resync::Unsettled { until: self.ring.taken() };
+                core.handle(boot_ns(), Input::Resync { taken_ns, found });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot compare the process table with the kernel's");
+                core.handle(boot_ns(), Input::ResyncFailed);
+            }
+        }
+    }
+
+    /// Carries out [`guard_core::Effect::ReadProgram`]: reads from procfs what a process runs, if it
+    /// is there.
+    pub fn read_program(&self, id: ProcId, exec_count: u64, core: &mut Core) {
+        if let Some(program) = processes::program_of(id).map(Arc::new) {
+            core.handle(boot_ns(), Input::Program { id, exec_count, program });
+        }
+    }
+
+    /// Says that a resync is settled once all is read that was made, or begun, before the end of
+    /// the kernel's list.
+    fn settle(&mut self, core: &mut Core) {
+        if let Resync::Unsettled { until } = self.resync
+            && self.ring.position() >= until
+        {
+            self.resync = Resync::Possible;
+            core.handle(boot_ns(), Input::Settled);
+        }
+    }
+
+    /// Whether a resync waits for records that [`Sensor::drain`] has yet to read: it must be called
+    /// again even if nothing more comes.
+    #[must_use]
+    pub const fn is_unsettled(&self) -> bool {
+        matches!(self.resync, Resync::Unsettled { .. })
+    }
+
+    fn tell_cgroups(&self, core: &mut Core) {
+        let now_ns = boot_ns();
+        for hierarchy in &self.hierarchies {
+            cgroups::walk(hierarchy, &mut |id, path| {
+                core.handle(now_ns, Input::Cgroup { hierarchy: hierarchy.id, id, path });
+            });
+        }
     }
 
     /// Detaches all programs and feeds the core what is left in the ring. After this the report's
@@ -253,6 +327,7 @@ impl Sensor {
     /// If a program cannot be detached.
     pub fn finish(&mut self, core: &mut Core) -> Result<(), Error> {
         self.attached.detach()?;
+        self.resync = Resync::Over;
         // A program that was running on another CPU when it was detached ends within moments.
         for _ in 0..SETTLING_TRIES {
             self.drain(usize::MAX, core);

@@ -1,5 +1,5 @@
-//! The processes that exist when the sensor is attached: identity from the task iterator, program
-//! and arguments from procfs. After start-up nothing here reads procfs again.
+//! The processes that exist: identity from the task iterator, program and arguments from procfs.
+//! Read when the sensor is attached, and again when the process table must be made sure.
 
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use guard_common::decode::{self, Record};
-use guard_common::wire::{ProcKey, Snapshot, TASK_KERNEL_THREAD};
+use guard_common::wire::{Snapshot, TASK_KERNEL_THREAD};
 use guard_core::event::{Program, ProgramFlags};
 use guard_core::ids::ProcId;
 
@@ -34,13 +34,19 @@ pub(crate) fn read(iterator: &OwnedFd) -> Result<Vec<Snapshot>, Error> {
         .collect()
 }
 
-/// Program and arguments of a snapshot's process, if it is still there.
+/// Program and arguments of a snapshot's process, if it is still there and has one.
 pub(crate) fn program(snapshot: &Snapshot) -> Option<Program> {
-    let ProcKey { start_ns, tgid, .. } = snapshot.task.key;
     if snapshot.task.flags & TASK_KERNEL_THREAD != 0 {
         return None;
     }
-    let process = sample::process(ProcId { pid: tgid, start_ns })?;
+    program_of(snapshot.task.key.into())
+}
+
+/// Program and arguments of a process, if it is still there. All is read below the opened
+/// directory of the process, which fails once it has gone; its start time, in ticks, says that it
+/// is not a later one with the same pid.
+pub(crate) fn program_of(id: ProcId) -> Option<Program> {
+    let process = sample::process(id)?;
     let (executable, executable_deleted) = split_deleted(process.exe().ok()?);
     let (working_directory, working_directory_deleted) = split_deleted(process.cwd().ok()?);
     let mut args = Vec::new();

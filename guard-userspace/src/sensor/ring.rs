@@ -121,8 +121,8 @@ impl Ring {
         word(&self.reader, 0).map_or(0, |released| released.load(Ordering::Acquire))
     }
 
-    /// Up to where producers have taken room.
-    fn taken(&self) -> u64 {
+    /// Up to where producers have taken room, for finished records and for those under way.
+    pub(crate) fn taken(&self) -> u64 {
         word(&self.producers, 0).map_or(0, |taken| taken.load(Ordering::Acquire))
     }
 

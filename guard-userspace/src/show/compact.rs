@@ -11,8 +11,8 @@ use std::io::Write as _;
 
 use anstyle::{AnsiColor, Effects, Style};
 use guard_core::event::{
-    Action, Cause, Cgroup, Event, Exec, Exit, ExitStatus, Gap, LossCause, Oom, Origin, Process, Program,
-    Sender, Signal, SignalResult,
+    Action, Cause, Cgroup, Drift, Event, Exec, Exit, ExitStatus, Gap, LossCause, Oom, Origin, Process,
+    Program, Resync, ResyncReason, Sender, Signal, SignalResult,
 };
 use guard_core::ids::ProcId;
 
@@ -59,13 +59,16 @@ impl CompactWriter {
             Action::Signal { .. } => YELLOW,
             Action::Listen { .. } => MAGENTA,
             Action::Oom { .. } | Action::Gap(_) => BOLD_RED,
+            Action::Resync(_) => BOLD,
         };
         paint.with(out, style, |out| pad(out, event.action.name().as_bytes(), 6));
         out.push(b' ');
         let Some(process) = event.action.process() else {
-            if let Action::Gap(gap) = &event.action {
-                out.extend_from_slice(b"      -  -                ");
-                paint.with(out, BOLD_RED, |out| lost(out, gap));
+            out.extend_from_slice(b"      -  -                ");
+            match &event.action {
+                Action::Gap(gap) => paint.with(out, BOLD_RED, |out| lost(out, gap)),
+                Action::Resync(resync) => self::resync(out, resync),
+                _ => {}
             }
             out.push(b'\n');
             return;
@@ -86,6 +89,7 @@ pub fn story(action: &Action) -> String {
     text(|out| match (action, action.process()) {
         (_, Some(process)) => Paint { color: false }.story(out, action, process),
         (Action::Gap(gap), None) => lost(out, gap),
+        (Action::Resync(resync), None) => self::resync(out, resync),
         (_, None) => {}
     })
 }
@@ -141,7 +145,7 @@ impl Paint {
             Action::Signal { signal, .. } => self::signal(out, signal),
             Action::Oom { oom, .. } => self.with(out, RED, |out| self::oom(out, oom)),
             Action::Listen { listen, .. } => put(out, format_args!("tcp {}", listen.address)),
-            Action::Gap(_) => {}
+            Action::Gap(_) | Action::Resync(_) => {}
         }
     }
 
@@ -181,13 +185,15 @@ impl Paint {
         let style = match (exit.status, &exit.cause) {
             (ExitStatus::Code(0), _) => Style::new(),
             (ExitStatus::Code(_), _) => YELLOW,
-            (ExitStatus::Signal { .. }, _) => RED,
+            (ExitStatus::Signal { .. } | ExitStatus::Unknown, _) => RED,
         };
         self.with(out, style, |out| death(out, exit));
         self.with(out, DIM, |out| {
-            let usage = &exit.usage;
-            out.extend_from_slice(b", ran ");
-            duration(out, exit.lifetime_ns);
+            if exit.lifetime_ns != 0 || exit.usage.is_some() {
+                out.extend_from_slice(b", ran ");
+                duration(out, exit.lifetime_ns);
+            }
+            let Some(usage) = &exit.usage else { return };
             out.extend_from_slice(b", cpu ");
             duration(out, usage.user_ns.saturating_add(usage.system_ns));
             out.extend_from_slice(b", peak ");
@@ -232,6 +238,7 @@ fn death(out: &mut Vec<u8>, exit: &Exit) {
         // An exit code needs no cause, unless someone else made it: that is worth saying.
         ExitStatus::Code(code) => return put(out, format_args!("exit {code}")),
         ExitStatus::Signal { number, core } => (SignalName(number.into()), core),
+        ExitStatus::Unknown => return out.extend_from_slice(b"ended unseen (exit record lost)"),
     };
     match &exit.cause {
         Cause::Oom(group) => {
@@ -245,7 +252,7 @@ fn death(out: &mut Vec<u8>, exit: &Exit) {
         Cause::Own => put(out, format_args!("killed by its own {number}")),
         Cause::Fault => put(out, format_args!("killed by {number} (own fault)")),
         Cause::Kernel => put(out, format_args!("killed by {number} from the kernel")),
-        Cause::Unknown => put(out, format_args!("killed by {number} (sender not seen)")),
+        Cause::Unknown | Cause::RecordLost => put(out, format_args!("killed by {number} (sender not seen)")),
     }
     if core {
         out.extend_from_slice(b", core dumped");
@@ -303,6 +310,20 @@ fn lost(out: &mut Vec<u8>, gap: &Gap) {
             put(out, format_args!(", CPU {cpu}"));
         }
         out.push(b')');
+    }
+}
+
+fn resync(out: &mut Vec<u8>, resync: &Resync) {
+    let after = match resync.reason {
+        ResyncReason::Gap => "after the gap",
+        ResyncReason::Sweep => "sweep",
+    };
+    put(out, format_args!("compared with the kernel's {} processes ({after}, ", resync.found));
+    duration(out, resync.duration_ns);
+    let differences = resync.drift.counts().into_iter().filter(|(_, count)| *count > 0);
+    out.extend_from_slice(if resync.drift == Drift::default() { b"): no difference" } else { b"):" });
+    for (index, (name, count)) in differences.enumerate() {
+        put(out, format_args!("{} {count} {name}", if index == 0 { "" } else { "," }));
     }
 }
 

@@ -67,9 +67,16 @@ impl Show {
         }
         let clean = self.redactor.event(event);
         self.renderer.event(&mut self.lines, stamp, clean.as_ref().unwrap_or(event));
-        if !matches!(event.action, Action::Gap(_)) {
-            self.summary.kind(filter::kind(&event.action)).shown += 1;
-            self.left = self.left.map(|left| left - 1);
+        match &event.action {
+            Action::Gap(_) => {}
+            Action::Resync(resync) => self.summary.add_resync(resync),
+            action => {
+                // No record was seen of an end that only a comparison shows: that counts it.
+                if event.sequence != 0 {
+                    self.summary.kind(filter::kind(action)).shown += 1;
+                }
+                self.left = self.left.map(|left| left - 1);
+            }
         }
         if self.lines.len() >= BATCH_BYTES {
             self.flush()?;

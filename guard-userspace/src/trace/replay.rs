@@ -213,12 +213,10 @@ impl Replay {
             Line::Event(stamp, event) => {
                 (self.stamp, self.time_ns) = (stamp, event.time_ns);
                 match &event.action {
-                    Action::Gap(gap) => {
-                        if !self.told {
-                            self.show.summary.add_gap(gap);
-                        }
-                    }
-                    action => self.show.summary.kind(filter::kind(action)).seen += 1,
+                    Action::Gap(gap) if !self.told => self.show.summary.add_gap(gap),
+                    Action::Gap(_) | Action::Resync(_) => {}
+                    action if event.sequence != 0 => self.show.summary.kind(filter::kind(action)).seen += 1,
+                    _ => {}
                 }
                 Ok(self.show.event(&stamp, &event)?)
             }

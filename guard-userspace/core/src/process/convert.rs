@@ -37,6 +37,7 @@ pub(crate) fn process(
         euid: task.euid,
         egid: task.egid,
         caps_effective: task.caps_effective,
+        exec_count: task.exec_count,
         kernel_thread: task.flags & wire::TASK_KERNEL_THREAD != 0,
         cgroup,
         name: Name::new(task.comm),

@@ -97,9 +97,9 @@ mod tests {
             task.parent = testkit::key(parent, u64::from(parent) * 10);
             task
         };
-        table.exit(&task(3, 2), Arc::default());
+        table.exit(0, &task(3, 2), Arc::default());
         assert_eq!(pids(table.ancestors(id(4))), [1, 2, 3], "nobody told otherwise yet");
-        table.see(&task(4, 1), Arc::default());
+        table.see(0, &task(4, 1), Arc::default());
         assert_eq!(pids(table.ancestors(id(4))), [1]);
         assert_eq!(pids(table.origins(id(4))), [1, 2, 3]);
         assert!(table.is_descendant(id(4), id(2)));

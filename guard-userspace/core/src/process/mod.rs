@@ -4,6 +4,7 @@ mod cgroup;
 mod cgroup_path;
 mod lineage;
 mod program;
+mod settle;
 mod table;
 
 pub(crate) mod cause;
@@ -12,4 +13,5 @@ pub(crate) mod held;
 pub(crate) mod usage;
 
 pub(crate) use cgroup::Cgroups;
+pub(crate) use settle::Settled;
 pub use table::Table;

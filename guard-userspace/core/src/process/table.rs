@@ -6,7 +6,7 @@
 //! known is only brought up to date, and the last record about it wins.
 //!
 //! ```text
-//!            snapshot, fork, any record               exit; a newer process has the pid
+//!            snapshot, fork, any record       exit; missing in a resync; a newer one has the pid
 //!  (unknown) --------------------------> Alive -----------------------------------------> Gone
 //!                                          |  no room, nobody is gone                      | no room
 //!                                          +-----------------> (forgotten) <---------------+
@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use guard_common::decode;
-use guard_common::wire::{self, EXEC_SECURE, ProcKey, Task, UNKNOWN};
+use guard_common::wire::{self, EXEC_SECURE, ProcKey, TASK_FILTERED, Task, UNKNOWN};
 use rustc_hash::FxHashMap;
 
 use crate::aged::Aged;
@@ -41,8 +41,14 @@ pub(super) struct Entry {
     /// Who was its parent when it was first seen: unlike the parent, it never changes.
     pub(super) origin: ProcId,
     birth: Birth,
-    /// Its exit record came. It can be gone before that: when a newer process has its pid.
-    ended: bool,
+    /// Time of the record that brought it in; 0: it was there before.
+    pub(super) first_ns: u64,
+    /// Time of the last record about it.
+    pub(super) last_ns: u64,
+    /// Its end was told. It can be gone before that: when a newer process has its pid.
+    pub(super) ended: bool,
+    /// The sensor's filters leave it out: its end makes no record.
+    pub(super) filtered: bool,
     /// What may explain its death; dropped then.
     evidence: Option<Box<Evidence>>,
 }
@@ -119,7 +125,28 @@ impl Table {
     /// Takes in a process that the task iterator found.
     pub(crate) fn snapshot(&mut self, task: &Task, program: Option<Arc<Program>>, cgroup: Arc<Cgroup>) {
         let id = self.resolve(task.key);
-        self.observe(id, task, cgroup, program, |_, _| ());
+        self.observe(id, 0, task, cgroup, program, |entry, _| {
+            entry.filtered = task.flags & TASK_FILTERED != 0;
+        });
+    }
+
+    /// Takes in a process that the kernel lists in a comparison, unless the table knows better.
+    pub(super) fn list(&mut self, id: ProcId, time_ns: u64, task: &Task, cgroup: Arc<Cgroup>) {
+        let filtered = task.flags & TASK_FILTERED != 0;
+        match self.entries.get_mut(id) {
+            Some(entry) if entry.last_ns > time_ns => entry.filtered = filtered,
+            _ => {
+                self.observe(id, time_ns, task, cgroup, None, |entry, _| entry.filtered = filtered);
+            }
+        }
+    }
+
+    /// Takes in a program that was read after its exec record was lost.
+    pub(crate) fn learn(&mut self, id: ProcId, exec_count: u64, program: Arc<Program>) {
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| !entry.ended) else { return };
+        if entry.process.exec_count == exec_count && entry.process.program.is_none() {
+            Arc::make_mut(&mut entry.process).program = Some(program);
+        }
     }
 
     /// Takes in a fork. The child runs its parent's program.
@@ -128,6 +155,8 @@ impl Table {
         let id = self.forked(record);
         let parent = self.resolve(task.parent);
         let (parent_name, inherited) = match self.get(parent) {
+            // Another number: an exec of the parent was lost, or is told after this.
+            Some(parent) if parent.exec_count != task.exec_count => (parent.name, None),
             Some(parent) => (parent.name, parent.program.clone()),
             None => (Name::default(), None),
         };
@@ -143,7 +172,7 @@ impl Table {
         }
         let process = Arc::new(child(inherited));
         let start_ns = if id.start_ns == 0 { record.header.time_ns } else { id.start_ns };
-        self.insert(id, start_ns, Entry::new(Arc::clone(&process), Birth::Forked));
+        self.insert(id, start_ns, Entry::new(Arc::clone(&process), Birth::Forked, record.header.time_ns));
         process
     }
 
@@ -153,7 +182,8 @@ impl Table {
         let task = &fixed.task;
         let id = self.resolve(task.key);
         let program = Some(Arc::new(program::of(record)));
-        let (process, (first, before)) = self.observe(id, task, cgroup, program, |entry, before| {
+        let time_ns = fixed.header.time_ns;
+        let (process, (first, before)) = self.observe(id, time_ns, task, cgroup, program, |entry, before| {
             let first = entry.birth == Birth::Forked;
             if first {
                 entry.birth = Birth::Execed;
@@ -175,23 +205,31 @@ impl Table {
 
     /// Takes in the end of a process and gives what may explain it. The event keeps the program,
     /// the table does not: thousands of the ended with kilobytes of arguments each are no bound.
-    pub(crate) fn exit(&mut self, task: &Task, cgroup: Arc<Cgroup>) -> (Arc<Process>, Option<Box<Evidence>>) {
+    pub(crate) fn exit(
+        &mut self,
+        time_ns: u64,
+        task: &Task,
+        cgroup: Arc<Cgroup>,
+    ) -> (Arc<Process>, Option<Box<Evidence>>) {
         let id = self.resolve(task.key);
-        let ended = self.observe(id, task, cgroup, None, |entry, _| {
-            entry.ended = true;
-            if entry.process.program.is_some() {
-                entry.process = Arc::new(Process { program: None, ..Process::clone(&entry.process) });
-            }
-            entry.evidence.take()
-        });
+        let ended = self.observe(id, time_ns, task, cgroup, None, |entry, _| entry.end());
         self.entries.set_alive(id, false);
         ended
     }
 
+    /// Ends a process without a record.
+    pub(super) fn end(&mut self, id: ProcId) -> Option<(Arc<Process>, Option<Box<Evidence>>)> {
+        let entry = self.entries.get_mut(id)?;
+        let process = Arc::clone(&entry.process);
+        let evidence = entry.end();
+        self.entries.set_alive(id, false);
+        Some((process, evidence))
+    }
+
     /// Takes in a process that a record of another kind is about.
-    pub(crate) fn see(&mut self, task: &Task, cgroup: Arc<Cgroup>) -> Arc<Process> {
+    pub(crate) fn see(&mut self, time_ns: u64, task: &Task, cgroup: Arc<Cgroup>) -> Arc<Process> {
         let id = self.resolve(task.key);
-        self.observe(id, task, cgroup, None, |_, _| ()).0
+        self.observe(id, time_ns, task, cgroup, None, |_, _| ()).0
     }
 
     /// Where to remember what may explain the death of a process that did not end yet.
@@ -202,10 +240,11 @@ impl Table {
 
     /// Brings a process up to date with a record, or inserts it, and lets `with` look at its entry
     /// and the effective capabilities that it had before, if it was known. The process keeps its
-    /// program unless a new one is given.
+    /// program unless a new one is given, or an exec was missed.
     fn observe<R>(
         &mut self,
         id: ProcId,
+        time_ns: u64,
         task: &Task,
         cgroup: Arc<Cgroup>,
         program: Option<Arc<Program>>,
@@ -216,7 +255,8 @@ impl Table {
         let fresh = |old: Option<&Process>| {
             let named = old.filter(|old| old.parent == parent).map(|old| old.parent_name);
             let parent_name = parent_name.or(named).unwrap_or_default();
-            let program = program.or_else(|| old?.program.clone());
+            let program =
+                program.or_else(|| old.filter(|old| old.exec_count == task.exec_count)?.program.clone());
             convert::process(id, task, (parent, parent_name), cgroup, program)
         };
         let mut newcomer = None;
@@ -233,9 +273,11 @@ impl Table {
             let before = if same_user { entry.process.caps_effective } else { 0 };
             let process = fresh(Some(&entry.process));
             update(&mut entry.process, process);
+            entry.last_ns = entry.last_ns.max(time_ns);
+            entry.filtered = false;
             (Arc::clone(&entry.process), with(entry, Some(before)))
         } else {
-            let entry = newcomer.insert(Entry::new(Arc::new(fresh(None)), Birth::Unseen));
+            let entry = newcomer.insert(Entry::new(Arc::new(fresh(None)), Birth::Unseen, time_ns));
             (Arc::clone(&entry.process), with(entry, None))
         };
         if let Some(newcomer) = newcomer {
@@ -289,16 +331,36 @@ impl Table {
     /// Removes the living process with this pid and an unknown start: it is the one meant.
     fn take_provisional(&mut self, id: ProcId) -> Option<Entry> {
         let provisional = ProcId { pid: id.pid, start_ns: 0 };
-        if id.start_ns == 0 || !self.entries.is_alive(provisional) {
-            return None;
-        }
-        self.entries.remove(provisional)
+        self.is_provisional(id).then(|| self.entries.remove(provisional)).flatten()
+    }
+
+    /// Whether a process is known only under its pid, with an unknown start.
+    pub(super) fn is_provisional(&self, id: ProcId) -> bool {
+        id.start_ns != 0 && self.entries.is_alive(ProcId { pid: id.pid, start_ns: 0 })
     }
 }
 
 impl Entry {
-    fn new(process: Arc<Process>, birth: Birth) -> Self {
-        Self { origin: process.parent, process, birth, ended: false, evidence: None }
+    fn new(process: Arc<Process>, birth: Birth, time_ns: u64) -> Self {
+        Self {
+            origin: process.parent,
+            process,
+            birth,
+            first_ns: time_ns,
+            last_ns: time_ns,
+            ended: false,
+            filtered: false,
+            evidence: None,
+        }
+    }
+
+    /// Ends it: gives what may explain that and drops the program, which the event keeps.
+    fn end(&mut self) -> Option<Box<Evidence>> {
+        self.ended = true;
+        if self.process.program.is_some() {
+            self.process = Arc::new(Process { program: None, ..Process::clone(&self.process) });
+        }
+        self.evidence.take()
     }
 }
 

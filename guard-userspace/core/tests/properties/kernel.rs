@@ -87,6 +87,10 @@ pub(crate) struct Kernel {
     pub(crate) time_ns: u64,
     sequence: u64,
     pub(crate) living: Vec<Task>,
+    /// Dead, but their exit record is yet to be made: their pids are taken.
+    pub(crate) dying: Vec<Task>,
+    /// Which program each one runs: a number of its own for each exec.
+    pub(crate) programs: BTreeMap<ProcId, u64>,
     pub(crate) told: Vec<Told>,
     /// Why those died who died.
     pub(crate) causes: BTreeMap<ProcId, Cause>,
@@ -94,8 +98,9 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     pub(crate) fn new() -> Self {
-        let init = testkit::task(INIT, 1);
-        Self { living: vec![Task { parent: testkit::key(0, 0), ..init }], ..Self::default() }
+        let init = Task { parent: testkit::key(0, 0), ..testkit::task(INIT, 1) };
+        let programs = BTreeMap::from([(init.key.into(), 1)]);
+        Self { living: vec![init], programs, ..Self::default() }
     }
 
     fn pick(&self, number: u8) -> usize {
@@ -122,10 +127,15 @@ impl Kernel {
             Step::Fork { parent, pid, blind } => self.fork(parent, pid, blind),
             Step::Exec { who } => {
                 let who = self.pick(who);
-                self.living[who].caps_effective ^= 1 << (self.time_ns / STEP_NS % 40);
-                let task = self.living[who];
+                let task = &mut self.living[who];
+                task.caps_effective ^= 1 << (self.time_ns / STEP_NS % 40);
+                task.exec_count += 1;
+                task.comm = testkit::comm(&format!("p{}x{}", task.key.tgid, task.exec_count));
+                let task = *task;
                 let mut record = testkit::exec(task);
                 record.fixed.header = self.header(Kind::EXEC);
+                record.fixed.exe_inode = record.fixed.header.sequence + 1;
+                self.programs.insert(task.key.into(), record.fixed.exe_inode);
                 self.tell(task.key.into(), &record.encode());
             }
             Step::Exit { who, code } => {
@@ -162,13 +172,15 @@ impl Kernel {
 
     fn fork(&mut self, parent: u8, pid: u8, blind: bool) {
         let pid = 2 + u32::from(pid) % PIDS;
-        if self.living.iter().any(|task| task.key.tgid == pid) {
+        if self.living.iter().chain(&self.dying).any(|task| task.key.tgid == pid) {
             return;
         }
         let parent = self.living[self.pick(parent)];
         let cgroup_id = u64::from(pid % 6);
-        let child = Task { parent: parent.key, cgroup_id, ..testkit::task(pid, self.time_ns) };
+        let exec_count = parent.exec_count;
+        let child = Task { parent: parent.key, cgroup_id, exec_count, ..testkit::task(pid, self.time_ns) };
         self.living.push(child);
+        self.programs.insert(child.key.into(), self.programs[&parent.key.into()]);
         let mut record = testkit::fork(child);
         record.header = self.header(Kind::FORK);
         if blind {

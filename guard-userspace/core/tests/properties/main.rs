@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use crate::kernel::{INIT, Kernel, Step, Told, step};
 
 mod kernel;
+mod losses;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../testkit/mod.rs"]
 mod testkit;
@@ -81,7 +82,14 @@ fn play(stream: &Stream, limits: Limits, iterated: bool) -> (Core, Vec<Event>) {
         core.handle_timeout(due);
         events.extend(std::iter::from_fn(|| core.poll_effect()));
     }
-    (core, events.into_iter().map(|Effect::Emit(event)| event).collect())
+    (core, events.into_iter().filter_map(emitted).collect())
+}
+
+fn emitted(effect: Effect) -> Option<Event> {
+    match effect {
+        Effect::Emit(event) => Some(event),
+        Effect::Resync { .. } | Effect::ReadProgram { .. } => None,
+    }
 }
 
 fn gap() -> Gap {

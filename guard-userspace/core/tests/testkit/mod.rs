@@ -19,6 +19,7 @@ pub(crate) fn task(pid: u32, start_ns: u64) -> Task {
         parent: key(1, 1),
         cgroup_id: 0,
         caps_effective: 0,
+        exec_count: 0,
         cgroup_hierarchy: 0,
         ns_tgid: pid,
         pid_namespace: 0xefff_fffc,

@@ -87,6 +87,8 @@ pub(super) struct Extras {
     #[serde(default)]
     pub(super) pid_namespace: u32,
     #[serde(default)]
+    pub(super) exec_count: u64,
+    #[serde(default)]
     pub(super) kernel_thread: bool,
     pub(super) capabilities: Option<CapabilitiesPart>,
     pub(super) cgroup: Option<CgroupPart>,
@@ -98,6 +100,7 @@ pub(super) struct Extras {
     #[serde(default)]
     pub(super) args: ArgsPart,
     pub(super) exec: Option<ExecPart>,
+    pub(super) exit: Option<ExitPart>,
     pub(super) signal: Option<SignalPart>,
     pub(super) cause: Option<CausePart>,
     #[serde(default)]
@@ -106,6 +109,7 @@ pub(super) struct Extras {
     pub(super) oom: Option<OomPart>,
     #[serde(default)]
     pub(super) lost: Vec<LostPart>,
+    pub(super) resync: Option<ResyncPart>,
     pub(super) summary: Option<SummaryPart>,
 }
 
@@ -159,6 +163,11 @@ pub(super) struct ExecPart {
 #[derive(Debug, Deserialize)]
 pub(super) struct GainedPart {
     pub(super) mask: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ExitPart {
+    pub(super) status: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -220,10 +229,44 @@ pub(super) struct LostPart {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct ResyncPart {
+    pub(super) reason: String,
+    #[serde(default)]
+    pub(super) duration_ns: u64,
+    #[serde(default)]
+    pub(super) found: u64,
+    #[serde(flatten)]
+    pub(super) drift: DriftPart,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DriftPart {
+    pub(super) inserted: u64,
+    pub(super) ended: u64,
+    pub(super) programs: u64,
+    pub(super) parents: u64,
+    pub(super) users: u64,
+    pub(super) capabilities: u64,
+    pub(super) names: u64,
+    pub(super) cgroups: u64,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct SummaryPart {
     pub(super) kinds: Vec<KindPart>,
     #[serde(default)]
     pub(super) undecodable: u64,
+    #[serde(default)]
+    pub(super) resyncs: ResyncsPart,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ResyncsPart {
+    pub(super) count: u64,
+    #[serde(flatten)]
+    pub(super) drift: DriftPart,
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use guard_common::wire::Kind;
 use guard_core::event::{
-    Action, Cause, Cgroup, Container, Event, Exec, Exit, ExitStatus, Gap, Listen, LossCause, Lost, Name, Oom,
-    Origin, Process, Program, ProgramFlags, Sender, Signal, SignalResult, Usage,
+    Action, Cause, Cgroup, Container, Drift, Event, Exec, Exit, ExitStatus, Gap, Listen, LossCause, Lost,
+    Name, Oom, Origin, Process, Program, ProgramFlags, Resync, ResyncReason, Sender, Signal, SignalResult,
+    Usage,
 };
 use guard_core::ids::{BootId, ProcId};
 
@@ -140,8 +141,12 @@ fn action(line: model::Line) -> Result<Action, Error> {
             Action::Listen { process, listen: Listen { address: SocketAddr::new(server.ip, server.port) } }
         }
         "gap" => Action::Gap(Gap { lost: extras.lost.into_iter().map(lost).collect::<Result<_, _>>()? }),
+        "resync" => {
+            let part = extras.resync.ok_or_else(|| missing("resync", "processguard.resync"))?;
+            Action::Resync(resync(part)?)
+        }
         other => {
-            let expected = "one of fork exec exit signal oom listen gap summary";
+            let expected = "one of fork exec exit signal oom listen gap resync summary";
             return Err(field("event.action", other, expected));
         }
     })
@@ -187,6 +192,7 @@ fn process(
         euid: number("process.user.id", &part.user.id)?,
         egid: number("process.group.id", &part.group.id)?,
         caps_effective,
+        exec_count: extras.exec_count,
         kernel_thread: extras.kernel_thread,
         cgroup: Arc::new(group),
         name: Name::from_bytes(&to_bytes(&part.name)),
@@ -280,8 +286,10 @@ fn exec(part: &model::ExecPart) -> Result<Exec, Error> {
 }
 
 fn exit(exit_code: Option<u8>, extras: model::Extras) -> Result<Exit, Error> {
+    let unknown = extras.exit.is_some_and(|part| part.status == "unknown");
     let status = match (exit_code, &extras.signal) {
         (Some(code), _) => ExitStatus::Code(code),
+        (None, None) if unknown => ExitStatus::Unknown,
         (None, Some(signal)) => {
             let number = u8::try_from(signal.number).map_err(|_too_large| {
                 field("processguard.signal.number", &signal.number.to_string(), "a signal")
@@ -301,13 +309,13 @@ fn exit(exit_code: Option<u8>, extras: model::Extras) -> Result<Exit, Error> {
         "oom" => Cause::Oom(part.memory_cgroup.map(cgroup).map(Arc::new)),
         "kernel" => Cause::Kernel,
         "unknown" => Cause::Unknown,
+        "record_lost" => Cause::RecordLost,
         other => {
-            let expected = "one of own signal fault oom kernel unknown";
+            let expected = "one of own signal fault oom kernel unknown record_lost";
             return Err(field("processguard.cause.kind", other, expected));
         }
     };
-    let used = extras.usage.unwrap_or_default();
-    let usage = Usage {
+    let usage = extras.usage.map(|used| Usage {
         user_ns: used.user_ns,
         system_ns: used.system_ns,
         peak_rss_bytes: used.peak_rss_bytes,
@@ -317,7 +325,7 @@ fn exit(exit_code: Option<u8>, extras: model::Extras) -> Result<Exit, Error> {
         involuntary_switches: used.involuntary_switches,
         read_bytes: used.read_bytes,
         write_bytes: used.write_bytes,
-    };
+    });
     Ok(Exit { status, cause, lifetime_ns: extras.lifetime_ns, usage })
 }
 
@@ -368,13 +376,31 @@ fn lost(part: model::LostPart) -> Result<Lost, Error> {
     Ok(Lost { kind: kind("processguard.lost.kind", &part.kind)?, cause, cpu: part.cpu, count: part.count })
 }
 
+fn resync(part: model::ResyncPart) -> Result<Resync, Error> {
+    let reason =
+        [ResyncReason::Gap, ResyncReason::Sweep].into_iter().find(|known| known.name() == part.reason);
+    let reason = reason.ok_or_else(|| field("processguard.resync.reason", &part.reason, "gap or sweep"))?;
+    let model::ResyncPart { duration_ns, found, drift, .. } = part;
+    Ok(Resync { reason, duration_ns, found, drift: self::drift(&drift) })
+}
+
+const fn drift(part: &model::DriftPart) -> Drift {
+    let model::DriftPart { inserted, ended, programs, parents, users, capabilities, names, cgroups } = *part;
+    Drift { inserted, ended, programs, parents, users, capabilities, names, cgroups }
+}
+
 fn kind(name: &'static str, text: &str) -> Result<Kind, Error> {
     let known = Kind::ALL.into_iter().find(|kind| kind.name() == text);
     known.ok_or_else(|| field(name, text, "one of fork exec exit signal oom listen cgroup"))
 }
 
 fn summary_from(part: model::SummaryPart) -> Result<Summary, Error> {
-    let mut summary = Summary { kinds: Vec::new(), undecodable: part.undecodable };
+    let mut summary = Summary {
+        kinds: Vec::new(),
+        undecodable: part.undecodable,
+        resyncs: part.resyncs.count,
+        drift: drift(&part.resyncs.drift),
+    };
     for entry in part.kinds {
         let kind = kind("processguard.summary.kinds.kind", &entry.kind)?;
         let model::LostByCause { ring_full, recursion, slow_reader } = entry.lost;

@@ -5,8 +5,8 @@
 //! line to line is kept as text.
 
 use guard_core::event::{
-    Action, Cause, Cgroup, Event, Exec, Exit, ExitStatus, Gap, Lost, Origin, Process, Program, Sender,
-    Signal, SignalResult,
+    Action, Cause, Cgroup, Drift, Event, Exec, Exit, ExitStatus, Gap, Lost, Origin, Process, Program, Resync,
+    Sender, Signal, SignalResult,
 };
 use guard_core::ids::{BootId, ProcId};
 
@@ -88,6 +88,9 @@ impl JsonWriter {
             Action::Gap(_) => {
                 br#","event":{"kind":"event","category":["process"],"type":["info"],"action":"gap","sequence":"#
             }
+            Action::Resync(_) => {
+                br#","event":{"kind":"event","category":["process"],"type":["info"],"action":"resync","sequence":"#
+            }
         });
         number(out, event.sequence);
         out.push(b'}');
@@ -117,6 +120,11 @@ impl JsonWriter {
         value(out, r#","processguard":{"boottime_ns":"#, time_ns);
         value(out, r#","summary":{"shown":"#, summary.shown());
         value(out, r#","undecodable":"#, summary.undecodable);
+        if summary.resyncs > 0 {
+            value(out, r#","resyncs":{"count":"#, summary.resyncs);
+            drift(out, &summary.drift);
+            out.push(b'}');
+        }
         out.extend_from_slice(br#","kinds":["#);
         for (index, kind) in summary.kinds.iter().enumerate() {
             text(out, if index == 0 { r#"{"kind":"# } else { r#",{"kind":"# }, kind.kind.name());
@@ -231,14 +239,19 @@ impl JsonWriter {
                 out.push(b'}');
             }
             Action::Gap(gap) => lost(out, gap),
+            Action::Resync(resync) => self::resync(out, resync),
         }
     }
 
     fn exit(&self, out: &mut Vec<u8>, exit: &Exit) {
-        if let ExitStatus::Signal { number, core } = exit.status {
-            signal_name(out, number.into());
-            flag(out, r#","core":"#, core);
-            out.push(b'}');
+        match exit.status {
+            ExitStatus::Code(_) => {}
+            ExitStatus::Signal { number, core } => {
+                signal_name(out, number.into());
+                flag(out, r#","core":"#, core);
+                out.push(b'}');
+            }
+            ExitStatus::Unknown => out.extend_from_slice(br#","exit":{"status":"unknown"}"#),
         }
         let kind = match &exit.cause {
             Cause::Own => "own",
@@ -247,6 +260,7 @@ impl JsonWriter {
             Cause::Oom(_) => "oom",
             Cause::Kernel => "kernel",
             Cause::Unknown => "unknown",
+            Cause::RecordLost => "record_lost",
         };
         text(out, r#","cause":{"kind":"#, kind);
         match &exit.cause {
@@ -255,10 +269,18 @@ impl JsonWriter {
                 out.extend_from_slice(br#","memory_cgroup":"#);
                 cgroup(out, group);
             }
-            Cause::Own | Cause::Fault | Cause::Oom(None) | Cause::Kernel | Cause::Unknown => {}
+            Cause::Own
+            | Cause::Fault
+            | Cause::Oom(None)
+            | Cause::Kernel
+            | Cause::Unknown
+            | Cause::RecordLost => {}
         }
-        let usage = &exit.usage;
-        value(out, r#"},"lifetime_ns":"#, exit.lifetime_ns);
+        out.push(b'}');
+        if exit.lifetime_ns != 0 {
+            value(out, r#","lifetime_ns":"#, exit.lifetime_ns);
+        }
+        let Some(usage) = &exit.usage else { return };
         value(out, r#","usage":{"user_ns":"#, usage.user_ns);
         value(out, r#","system_ns":"#, usage.system_ns);
         value(out, r#","peak_rss_bytes":"#, usage.peak_rss_bytes);
@@ -322,6 +344,9 @@ pub(super) const fn result_name(result: SignalResult) -> &'static str {
 /// What ECS has no name for, of any process.
 fn process_extras(out: &mut Vec<u8>, process: &Process) {
     value(out, r#","pid_namespace":"#, process.pid_namespace);
+    if process.exec_count != 0 {
+        value(out, r#","exec_count":"#, process.exec_count);
+    }
     if process.kernel_thread {
         out.extend_from_slice(br#","kernel_thread":true"#);
     }
@@ -422,6 +447,21 @@ fn lost(out: &mut Vec<u8>, gap: &Gap) {
         out.push(b'}');
     }
     out.push(b']');
+}
+
+fn resync(out: &mut Vec<u8>, resync: &Resync) {
+    text(out, r#","resync":{"reason":"#, resync.reason.name());
+    value(out, r#","duration_ns":"#, resync.duration_ns);
+    value(out, r#","found":"#, resync.found);
+    drift(out, &resync.drift);
+    out.push(b'}');
+}
+
+fn drift(out: &mut Vec<u8>, drift: &Drift) {
+    for (name, count) in drift.counts() {
+        text(out, ",", name);
+        value(out, ":", count);
+    }
 }
 
 /// The object is left open.
