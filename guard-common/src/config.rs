@@ -7,6 +7,10 @@ pub struct Config {
     /// Id of the control group that a process must be in or below, if `filter` has
     /// [`FILTER_CGROUP`].
     pub cgroup_id: u64,
+    /// Nanoseconds in the run queue from which on a stall is told, if `kinds` has them.
+    pub stall_run_queue_ns: u64,
+    /// Nanoseconds of uninterruptible sleep from which on a stall is told.
+    pub stall_uninterruptible_ns: u64,
     /// Its hierarchy: 0 for cgroup v2.
     pub cgroup_hierarchy: u32,
     /// Its depth below the root.
@@ -29,8 +33,8 @@ pub struct Config {
     pub exec_old_pid: u32,
     /// Offset of `group_dead` in the classic exit tracepoint's record.
     pub exit_group_dead: u32,
-    /// Fills the last 8 bytes.
-    pub reserved: u32,
+    /// Possible CPUs: entries of the map `LATENCY` for each watch group.
+    pub cpus: u32,
 }
 
 /// Only watched processes: those with a group in the map `GROUPS_BY_PID`.
@@ -48,6 +52,8 @@ pub const WATCH: u32 = 1 << 0;
 pub const WATCH_INHERIT: u32 = 1 << 1;
 /// The status of a watched process is kept in the map `TOMBSTONES_BY_PROCESS` when it ends.
 pub const WATCH_TOMBSTONES: u32 = 1 << 2;
+/// The waits of watched threads are followed: an ending one is forgotten.
+pub const WATCH_LATENCY: u32 = 1 << 3;
 
 /// `sched_process_exit` says whether the thread is its group's last.
 pub const HAS_GROUP_DEAD: u32 = 1 << 0;
@@ -55,8 +61,10 @@ pub const HAS_GROUP_DEAD: u32 = 1 << 0;
 pub const HAS_VICTIM_TASK: u32 = 1 << 1;
 /// `sched_prepare_exec` shows credentials before and after an exec (since 6.10).
 pub const HAS_PREPARE_EXEC: u32 = 1 << 2;
+/// `sched_switch` gives the state of the task that leaves (since 5.18).
+pub const HAS_SWITCH_STATE: u32 = 1 << 3;
 
-const _: () = assert!(size_of::<Config>() == 56);
+const _: () = assert!(size_of::<Config>() == 72);
 
 #[cfg(feature = "user")]
 // SAFETY: `#[repr(C)]`, integers only, no padding (asserted above).

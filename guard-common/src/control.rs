@@ -1,6 +1,7 @@
 //! Memory that the programs and the reader share while they run.
 
-use crate::wire::Kind;
+use crate::limits::LATENCY_BUCKETS;
+use crate::wire::{Kind, ProcKey};
 
 /// The single entry of the map `CONTROL`: how the reader asks to be woken.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +47,8 @@ pub struct CpuCounters {
     pub ring_full: [u64; Kind::COUNT],
     /// Wake-ups sent to the reader.
     pub wakeups: u64,
-    /// Fills two cache lines, so that two CPUs never write to the same one.
-    pub reserved: u64,
+    /// Fills three cache lines, so that two CPUs never write to the same one.
+    pub reserved: [u64; 7],
 }
 
 /// An entry of the map `GROUPS_BY_PID`: the watch groups of the thread groups `4 * index` to
@@ -57,6 +58,56 @@ pub type GroupsOfPids = [u16; PIDS_AN_ENTRY as usize];
 /// Pids whose groups share an entry: what fits into the 8 bytes to which an array rounds its entries.
 pub const PIDS_AN_ENTRY: u32 = 4;
 
-const _: () = assert!(size_of::<CpuCounters>() == (2 * Kind::COUNT + 2) * 8);
+/// The thread could run and did not: from waking up, or from being preempted, to running.
+pub const WAIT_RUN_QUEUE: u32 = 0;
+/// Off the CPU by own wish, or stopped: from sleeping to running.
+pub const WAIT_VOLUNTARY: u32 = 1;
+/// Off the CPU although it could run: from being preempted to running.
+pub const WAIT_INVOLUNTARY: u32 = 2;
+/// Off the CPU in a sleep that no signal ends: from sleeping to running.
+pub const WAIT_UNINTERRUPTIBLE: u32 = 3;
+/// How many `WAIT_*` there are.
+pub const WAITS: usize = 4;
+
+/// An entry of the map `LATENCY`: what the threads of one watch group waited that then ran on one CPU, at
+/// index `group * possible CPUs + cpu`. Only the program on that CPU writes it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CpuLatency {
+    /// How many waits, by `WAIT_*` and length: bucket 0 counts those below 2 us, bucket `n` those from 2^n us
+    /// to below 2^(n+1) us, the last one all that are longer.
+    pub waits: [[u64; LATENCY_BUCKETS]; WAITS],
+    /// Waits that ended before they began, by the clock: in no bucket.
+    pub negative: u64,
+    /// Waits that were not followed because too many threads waited at once.
+    pub missed: u64,
+    /// Fills whole cache lines, so that two CPUs never write to the same one.
+    pub reserved: [u64; 6],
+}
+
+/// An entry of the map `THREADS`: what a watched thread waits for. All times are on the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Thread {
+    /// Since when it is off the CPU; 0: it runs, or was not yet seen to leave a CPU.
+    pub off_ns: u64,
+    /// Since when it could run; 0: it cannot, or it runs.
+    pub runnable_ns: u64,
+    /// Its process; `tid` is its own id.
+    pub process: ProcKey,
+    /// Why it is off the CPU: one of `WAIT_*` but the first.
+    pub wait: u32,
+    /// The CPU that it left.
+    pub cpu: u32,
+}
+
+const _: () = assert!(size_of::<CpuCounters>() == (2 * Kind::COUNT + 8) * 8);
 const _: () = assert!(size_of::<CpuCounters>().is_multiple_of(64));
 const _: () = assert!(size_of::<Control>() == 40);
+const _: () = assert!(size_of::<CpuLatency>() == (WAITS * LATENCY_BUCKETS + 8) * 8);
+const _: () = assert!(size_of::<CpuLatency>().is_multiple_of(64));
+const _: () = assert!(size_of::<Thread>() == 40);
+
+#[cfg(feature = "user")]
+// SAFETY: `#[repr(C)]`, integers only, no padding (asserted above).
+unsafe impl aya::Pod for Thread {}

@@ -21,6 +21,8 @@ pub enum Record<'a> {
     Listen(wire::Listen),
     /// A change among the control groups.
     Cgroup(Cgroup<'a>),
+    /// A thread that waited too long.
+    Stall(wire::Stall),
     /// A process found by the task iterator.
     Snapshot(wire::Snapshot),
 }
@@ -37,6 +39,7 @@ impl Record<'_> {
             Self::Oom(_) => Kind::OOM,
             Self::Listen(_) => Kind::LISTEN,
             Self::Cgroup(_) => Kind::CGROUP,
+            Self::Stall(_) => Kind::STALL,
             Self::Snapshot(_) => Kind::SNAPSHOT,
         }
     }
@@ -121,6 +124,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         Kind::OOM => Record::Oom(fixed(bytes, kind)?),
         Kind::LISTEN => Record::Listen(fixed(bytes, kind)?),
         Kind::CGROUP => Record::Cgroup(cgroup(bytes)?),
+        Kind::STALL => Record::Stall(fixed(bytes, kind)?),
         Kind::SNAPSHOT => Record::Snapshot(fixed(bytes, kind)?),
         unknown => return Err(DecodeError::UnknownKind(unknown)),
     })

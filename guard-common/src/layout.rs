@@ -58,6 +58,8 @@ layout! {
     task_tgid: required "task_struct" "tgid",
     /// `PF_*` flags.
     task_flags: required "task_struct" "flags",
+    /// Run state: `TASK_*` of the kernel.
+    task_state: required "task_struct" "__state|state",
     /// Group leader.
     task_group_leader: required "task_struct" "group_leader",
     /// Parent.

@@ -56,3 +56,16 @@ pub const FILES_WORDS: u32 = 1024;
 
 /// CPUs of which the parts of a process's memory counters are added up.
 pub const SUMMED_CPUS: u32 = 512;
+
+/// Threads of watched processes whose waits are followed at once: 80 bytes of kernel memory each, if
+/// scheduler latency is asked for.
+pub const LATENCY_THREADS: u32 = 16_384;
+
+/// Buckets of a latency histogram: powers of two of a microsecond. The last one begins at 36 minutes.
+pub const LATENCY_BUCKETS: usize = 32;
+
+/// Nanoseconds in the run queue that make a stall unless the user asks otherwise.
+pub const RUN_QUEUE_STALL_NS: u64 = 50_000_000;
+
+/// Nanoseconds of uninterruptible sleep that make a stall unless the user asks otherwise.
+pub const UNINTERRUPTIBLE_STALL_NS: u64 = 1_000_000_000;

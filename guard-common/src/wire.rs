@@ -32,15 +32,27 @@ impl Kind {
     pub const LISTEN: Self = Self(5);
     /// A control group was made, renamed or removed.
     pub const CGROUP: Self = Self(6);
+    /// A watched thread waited too long.
+    pub const STALL: Self = Self(7);
     /// A process that the task iterator found (never in the ring).
-    pub const SNAPSHOT: Self = Self(7);
+    pub const SNAPSHOT: Self = Self(8);
+    /// What a watch group waited in an interval: made in userspace (never in the ring).
+    pub const LATENCY: Self = Self(9);
 
     /// How many kinds the ring carries: the length of every per-kind counter.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// All kinds that the ring carries, in the order of their numbers.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::FORK, Self::EXEC, Self::EXIT, Self::SIGNAL, Self::OOM, Self::LISTEN, Self::CGROUP];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::FORK,
+        Self::EXEC,
+        Self::EXIT,
+        Self::SIGNAL,
+        Self::OOM,
+        Self::LISTEN,
+        Self::CGROUP,
+        Self::STALL,
+    ];
 
     /// The kind's name in output and metrics.
     #[must_use]
@@ -53,7 +65,9 @@ impl Kind {
             Self::OOM => "oom",
             Self::LISTEN => "listen",
             Self::CGROUP => "cgroup",
+            Self::STALL => "stall",
             Self::SNAPSHOT => "snapshot",
+            Self::LATENCY => "latency",
             _ => "unknown",
         }
     }
@@ -326,6 +340,31 @@ pub const CGROUP_REMOVED: u32 = 1;
 /// The control group got another path.
 pub const CGROUP_RENAMED: u32 = 2;
 
+/// A watched thread waited longer than the threshold, and runs again.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Stall {
+    /// Kind, time and place: the CPU on which the thread runs again.
+    pub header: Header,
+    /// The process; `key.tid` is the thread that waited.
+    pub task: Task,
+    /// How long, in nanoseconds on the monotonic clock: a suspended machine makes nobody wait.
+    pub waited_ns: u64,
+    /// Who ran until now where the thread runs again; `tgid` 0 if nobody did.
+    pub instead: ProcKey,
+    /// That process's command name.
+    pub instead_comm: [u8; COMM_BYTES],
+    /// One of `STALL_*`.
+    pub what: u32,
+    /// Fills the last 8 bytes.
+    pub reserved: u32,
+}
+
+/// The thread could run, and did not get the CPU.
+pub const STALL_RUN_QUEUE: u32 = 0;
+/// The thread was in a sleep that no signal ends; the wait for the CPU after it is not in the time.
+pub const STALL_UNINTERRUPTIBLE: u32 = 1;
+
 /// A process that the task iterator found.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -423,6 +462,7 @@ plain! {
     Oom = 24 + 104 + 16,
     Listen = 24 + 104 + 16 + 8,
     Cgroup = 24 + 8 + 16,
+    Stall = 24 + 104 + 8 + 16 + 16 + 8,
     Snapshot = 24 + 104,
     Usage = 16 + 8 * 8 + 2 * 4 + 8 + 2 * 4,
     ExecRoom<EXEC_SMALL_BYTES> = 176 + EXEC_SMALL_BYTES,

@@ -11,6 +11,8 @@ pub(crate) static LAYOUT: Layout = Layout::UNRESOLVED;
 #[unsafe(no_mangle)]
 pub(crate) static CONFIG: Config = Config {
     cgroup_id: 0,
+    stall_run_queue_ns: 0,
+    stall_uninterruptible_ns: 0,
     cgroup_hierarchy: 0,
     cgroup_level: 0,
     uid: 0,
@@ -22,7 +24,7 @@ pub(crate) static CONFIG: Config = Config {
     fork_child_pid: 0,
     exec_old_pid: 0,
     exit_group_dead: 0,
-    reserved: 0,
+    cpus: 0,
 };
 
 /// Reads one entry of a read-only global. Volatile, lest the compiler use the initial value.

@@ -12,7 +12,7 @@ use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
 use crate::maps::{EXIT_CLAIMS_BY_PROCESS, TOMBSTONES_BY_PROCESS};
 use crate::read::{Kernel, Typed, Untyped};
-use crate::{filter, task, watch};
+use crate::{filter, sched, task, watch};
 
 /// `SIGNAL_GROUP_EXIT` of the kernel's `sched/signal.h`: the group's code is the one that counts.
 const SIGNAL_GROUP_EXIT: u32 = 4;
@@ -27,6 +27,7 @@ const PAGE_BYTES: u64 = 4096;
 #[inline(always)]
 pub(crate) fn from_arguments(ctx: &BtfTracePointContext) {
     let task = Typed::at(ctx.arg::<u64>(0));
+    sched::ended(task);
     let last =
         if config!(kernel) & HAS_GROUP_DEAD != 0 { ctx.arg::<u64>(1) as u8 != 0 } else { elected(task) };
     if last {
@@ -39,6 +40,7 @@ pub(crate) fn from_arguments(ctx: &BtfTracePointContext) {
 pub(crate) fn from_current(ctx: &TracePointContext) {
     // SAFETY: a helper without arguments.
     let task = Untyped::at(unsafe { bpf_get_current_task() });
+    sched::ended(task);
     let last = if config!(kernel) & HAS_GROUP_DEAD != 0 {
         // SAFETY: the offset is that of `group_dead` in this kernel's record format.
         unsafe { ctx.read_at::<u8>(config!(exit_group_dead) as usize) }.unwrap_or(0) != 0

@@ -23,6 +23,7 @@ mod path;
 mod preempt;
 mod read;
 mod resources;
+mod sched;
 mod signal;
 mod snapshot;
 mod task;
@@ -100,6 +101,39 @@ fn oom(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint]
 fn listen(ctx: BtfTracePointContext) -> i32 {
     listen::record(&ctx);
+    0
+}
+
+/// A thread can run again.
+#[btf_tracepoint]
+fn wakeup(ctx: BtfTracePointContext) -> i32 {
+    sched::woken(&ctx);
+    0
+}
+
+/// A new thread can run.
+#[btf_tracepoint]
+fn wakeup_new(ctx: BtfTracePointContext) -> i32 {
+    sched::born(&ctx);
+    0
+}
+
+/// A CPU leaves one thread for another.
+#[btf_tracepoint]
+fn switch(ctx: BtfTracePointContext) -> i32 {
+    sched::switched(&ctx);
+    0
+}
+
+/// Nothing, on each wake-up: what the benchmark compares the sensor with.
+#[btf_tracepoint]
+fn empty_wakeup(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+/// Nothing, on each switch.
+#[btf_tracepoint]
+fn empty_switch(_ctx: BtfTracePointContext) -> i32 {
     0
 }
 

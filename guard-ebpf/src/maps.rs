@@ -1,8 +1,8 @@
 //! Memory shared with userspace.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
-use guard_common::control::{Control, CpuCounters, GroupsOfPids, Tombstone};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use guard_common::control::{Control, CpuCounters, CpuLatency, GroupsOfPids, Thread, Tombstone};
 use guard_common::limits::{EXEC_NOTES, EXIT_CLAIMS, RING_BYTES, TOMBSTONES};
 use guard_common::wire::ProcKey;
 
@@ -25,6 +25,15 @@ pub(crate) static COUNTERS: Array<CpuCounters> = Array::with_max_entries(1, MMAP
 /// watched. An array and no hash: the scheduler's hooks ask it for every switch.
 #[map]
 pub(crate) static GROUPS_BY_PID: Array<GroupsOfPids> = Array::with_max_entries(1, MMAPABLE);
+
+/// What watched threads wait for, by thread id. Allocated beforehand: the scheduler's hooks cannot. Resized
+/// by the loader, if scheduler latency is asked for.
+#[map]
+pub(crate) static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(1, 0);
+
+/// What watch groups waited, by group and CPU. Resized by the loader to the groups and CPUs that there are.
+#[map]
+pub(crate) static LATENCY: Array<CpuLatency> = Array::with_max_entries(1, MMAPABLE);
 
 /// Processes whose exit one of several last threads has taken upon itself.
 #[map]

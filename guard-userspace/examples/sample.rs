@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ring_bytes: 1 << 20,
         attach: Attach::Btf,
         kernel_log: false,
+        latency: None,
     })?;
     let mut sampler = sensor.sampler().ok_or("no sampler")?;
     let mut resources: Vec<Resources> = Vec::new();

@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use guard_common::wire::Kind;
 use guard_core::event::Event;
 use guard_core::process::Table;
 use guard_core::{Core, Effect, Limits};
@@ -21,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::sample::Sampler;
-use crate::sensor::{Error, Options, Report, Sensor};
+use crate::sensor::{Error, Latencies, Options, Report, Sensor};
 
 /// How long a crowd of records gathers, unless the user asks otherwise.
 pub const INTERVAL: Duration = Duration::from_millis(20);
@@ -44,7 +45,14 @@ pub struct Feed {
     gathered: Option<Instant>,
     /// What to do in the next turn.
     due: Due,
+    /// When stuck threads are looked for, if stalls are wanted.
+    stuck: Every,
+    /// When it is told what watch groups waited, if that is wanted.
+    latency: Every,
 }
+
+/// How often stuck threads are looked for.
+const STUCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a turn is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +61,10 @@ enum Due {
     Records,
     /// An exit has waited long enough for its cause.
     Verdict,
+    /// An interval of the latency is over.
+    Latency,
+    /// Nothing: the core has been told already.
+    Told,
 }
 
 impl Feed {
@@ -66,13 +78,15 @@ impl Feed {
         let mut sensor = Sensor::attach(options)?;
         sensor.snapshot(&mut core);
         tracing::info!("attached");
-        Ok(Self { sensor, core, interval, gathered: Some(Instant::now()), due: Due::Records })
+        let stuck = Every::new(options.kinds.contains(&Kind::STALL).then_some(STUCK_INTERVAL));
+        let latency = Every::new(options.latency.and_then(|latency| latency.interval));
+        Ok(Self { sensor, core, interval, gathered: Some(Instant::now()), due: Due::Records, stuck, latency })
     }
 
     /// Waits until a turn is due. Costs nothing while nothing happens; dropping the future is safe.
     ///
     /// # Errors
-    /// If the ring cannot be polled.
+    /// If the ring cannot be polled, or the waiting threads cannot be looked through.
     pub async fn ready(&mut self) -> Result<(), Error> {
         let held = self.core.poll_timeout().map(|at_ns| Instant::now() + until(at_ns));
         self.due = tokio::select! {
@@ -83,14 +97,26 @@ impl Feed {
                 Due::Records
             }
             () = at(held) => Due::Verdict,
+            () = at(self.latency.next) => Due::Latency,
+            () = at(self.stuck.next) => {
+                self.stuck.is_over();
+                self.sensor.look_for_stuck(&mut self.core)?;
+                Due::Told
+            }
         };
         Ok(())
     }
 
     /// Takes in what [`Feed::ready`] found; [`Feed::poll_event`] then gives the events.
     pub fn turn(&mut self) {
-        if self.due == Due::Verdict {
-            return self.core.handle_timeout(clock::boot_ns());
+        match self.due {
+            Due::Records => {}
+            Due::Verdict => return self.core.handle_timeout(clock::boot_ns()),
+            Due::Latency => {
+                self.latency.is_over();
+                return self.sensor.tell_latency(&mut self.core);
+            }
+            Due::Told => return,
         }
         self.gathered = match self.sensor.drain(DRAIN_RECORDS, &mut self.core) {
             // Behind an unfinished record.
@@ -125,6 +151,9 @@ impl Feed {
     /// If a program cannot be detached.
     pub fn finish(&mut self) -> Result<(), Error> {
         self.sensor.finish(&mut self.core)?;
+        if self.latency.interval.is_some() {
+            self.sensor.tell_latency(&mut self.core);
+        }
         self.core.handle_timeout(u64::MAX);
         Ok(())
     }
@@ -140,10 +169,40 @@ impl Feed {
         self.sensor.report()
     }
 
+    /// What watched processes wait; `None` if the options did not ask for it.
+    #[must_use]
+    pub fn latency(&self) -> Option<&Latencies> {
+        self.sensor.latency()
+    }
+
+    /// The same, to let processes leave their groups.
+    pub fn latency_mut(&mut self) -> Option<&mut Latencies> {
+        self.sensor.latency_mut()
+    }
+
     /// The process table as of the last turn.
     #[must_use]
     pub fn processes(&self) -> &Table {
         self.core.processes()
+    }
+}
+
+/// Something to do at intervals, or never.
+#[derive(Clone, Copy, Debug)]
+struct Every {
+    interval: Option<Duration>,
+    next: Option<Instant>,
+}
+
+impl Every {
+    fn new(interval: Option<Duration>) -> Self {
+        Self { interval, next: interval.map(|interval| Instant::now() + interval) }
+    }
+
+    /// An interval is over. Those that were slept through are left out.
+    fn is_over(&mut self) {
+        let next = self.next.zip(self.interval).map(|(next, interval)| next + interval);
+        self.next = next.map(|next| next.max(Instant::now()));
     }
 }
 

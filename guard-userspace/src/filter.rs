@@ -104,6 +104,8 @@ pub const fn kind(action: &Action) -> Kind {
         Action::Signal { .. } => Kind::SIGNAL,
         Action::Oom { .. } => Kind::OOM,
         Action::Listen { .. } => Kind::LISTEN,
+        Action::Stall { .. } => Kind::STALL,
+        Action::Latency { .. } => Kind::LATENCY,
         // These are about all kinds; they never get here through a filter.
         Action::Gap(_) | Action::Resync(_) => Kind(u32::MAX),
     }

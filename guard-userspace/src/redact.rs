@@ -63,7 +63,9 @@ impl Redactor {
             | Action::Exit { process, .. }
             | Action::Signal { process, .. }
             | Action::Oom { process, .. }
-            | Action::Listen { process, .. } => *process = clean,
+            | Action::Listen { process, .. }
+            | Action::Stall { process, .. }
+            | Action::Latency { process, .. } => *process = clean,
             Action::Gap(_) | Action::Resync(_) => {}
         }
         Some(event)

@@ -10,6 +10,7 @@ use guard_core::event::{
     Usage,
 };
 use guard_core::ids::{BootId, ProcId};
+use guard_core::latency::{BUCKETS, GroupLatency, Histogram, Instead, Latency, Stall, Waited};
 use guard_userspace::clock::Stamp;
 use guard_userspace::show::compact::CompactWriter;
 use guard_userspace::show::escape::is_hidden;
@@ -157,12 +158,16 @@ fn exit() -> impl Strategy<Value = Exit> {
             }
         },
     );
-    (status, cause, any::<u64>(), of(usage)).prop_map(|(status, cause, lifetime_ns, usage)| Exit {
-        status,
-        cause,
-        lifetime_ns,
-        usage,
-    })
+    (status, cause, any::<u64>(), of(any::<u64>()), of(any::<u64>()), of(usage)).prop_map(
+        |(status, cause, lifetime_ns, fork_to_exec_ns, exec_to_listen_ns, usage)| Exit {
+            status,
+            cause,
+            lifetime_ns,
+            fork_to_exec_ns,
+            exec_to_listen_ns,
+            usage,
+        },
+    )
 }
 
 fn signal() -> impl Strategy<Value = Signal> {
@@ -221,6 +226,31 @@ fn resync() -> impl Strategy<Value = Resync> {
     })
 }
 
+fn stall() -> impl Strategy<Value = Stall> {
+    let instead = (id(), any::<u32>(), name()).prop_map(|(id, thread, name)| Instead { id, thread, name });
+    let what = prop_oneof![of(instead).prop_map(Waited::RunQueue), Just(Waited::Uninterruptible)];
+    (what, any::<u32>(), any::<u32>(), any::<u64>(), any::<bool>())
+        .prop_map(|(what, thread, cpu, waited_ns, ongoing)| Stall { what, thread, cpu, waited_ns, ongoing })
+}
+
+fn latency() -> impl Strategy<Value = Latency> {
+    let count = || prop_oneof![3 => Just(0), 1 => any::<u64>()];
+    let histogram = move || {
+        vec(count(), BUCKETS).prop_map(|counts| {
+            let mut histogram = Histogram::default();
+            histogram.buckets.copy_from_slice(&counts);
+            histogram
+        })
+    };
+    let histograms = (histogram(), histogram(), histogram(), histogram());
+    (any::<u16>(), any::<u64>(), histograms, any::<[u64; 2]>()).prop_map(
+        |(group, interval_ns, (run_queue, voluntary, involuntary, uninterruptible), [negative, missed])| {
+            let waits = GroupLatency { run_queue, voluntary, involuntary, uninterruptible, negative, missed };
+            Latency { group, interval_ns, waits }
+        },
+    )
+}
+
 fn action() -> impl Strategy<Value = Action> {
     let process = || process().prop_map(Arc::new).boxed();
     let oom = of(cgroup().prop_map(Arc::new)).prop_map(|memory_cgroup| Oom { memory_cgroup });
@@ -233,6 +263,9 @@ fn action() -> impl Strategy<Value = Action> {
         (process(), signal()).prop_map(|(process, signal)| Action::Signal { process, signal }),
         (process(), oom).prop_map(|(process, oom)| Action::Oom { process, oom }),
         (process(), listen).prop_map(|(process, listen)| Action::Listen { process, listen }),
+        (process(), stall()).prop_map(|(process, stall)| Action::Stall { process, stall }),
+        (process(), latency())
+            .prop_map(|(process, latency)| Action::Latency { process, latency: Box::new(latency) }),
         gap().prop_map(Action::Gap),
         resync().prop_map(Action::Resync),
     ]

@@ -4,15 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use guard_common::decode::{self, Record};
-use guard_common::wire::{self, Header, Kind, Snapshot, TASK_ENDING, Task};
+use guard_common::wire::{self, Header, Kind, ProcKey, Snapshot, TASK_ENDING, Task};
 use rustc_hash::FxHashMap;
 
 use crate::event::{Action, Cause, Event, Exit, ExitStatus, Gap, Name, Oom, Process, Program, Resync};
+use crate::groups::Groups;
 use crate::ids::ProcId;
+use crate::latency::{GroupLatency, Stall, Waited};
 use crate::limits::{Limits, VERDICT_WINDOW_NS};
-use crate::process::cause::{self, Evidence, Verdict};
+use crate::process::cause::{self, Verdict};
 use crate::process::held::Held;
-use crate::process::{Cgroups, Settled, Table, convert, usage};
+use crate::process::{Cgroups, Ended, Settled, Table, convert, usage};
 use crate::resync::{Comparison, Resyncing, Tombstone};
 
 /// What happens to the core.
@@ -72,6 +74,30 @@ pub enum Input<'a> {
         /// Path below the hierarchy's root, with a leading slash.
         path: &'a str,
     },
+    /// A watch group follows this process. Comes after the snapshots.
+    WatchGroup {
+        /// The number of the group.
+        group: u16,
+        /// The process.
+        root: u32,
+    },
+    /// What a watch group waited since the sensor was attached.
+    Latency {
+        /// The number of the group.
+        group: u16,
+        /// All that its threads waited.
+        waits: &'a GroupLatency,
+    },
+    /// A thread is in a sleep that no signal ends, for longer than the threshold. Told once for each such
+    /// sleep.
+    Stuck {
+        /// The thread and its process.
+        key: ProcKey,
+        /// How long, in nanoseconds.
+        waited_ns: u64,
+        /// The CPU that it left.
+        cpu: u32,
+    },
 }
 
 /// What the core asks for.
@@ -108,6 +134,7 @@ pub struct Core {
     processes: Table,
     cgroups: Cgroups,
     held: Held,
+    groups: Groups,
     /// Gaps that lost signal records.
     signal_losses: u32,
     resyncing: Resyncing,
@@ -123,6 +150,7 @@ impl Core {
             processes: Table::new(limits.processes),
             cgroups: Cgroups::new(limits.cgroups),
             held: Held::default(),
+            groups: Groups::default(),
             signal_losses: 0,
             resyncing: Resyncing::default(),
             limits,
@@ -148,6 +176,13 @@ impl Core {
                 self.ask_for_resync(now_ns);
             }
             Input::Cgroup { hierarchy, id, path } => self.cgroups.learn(hierarchy, id, path),
+            Input::WatchGroup { group, root } => {
+                let id =
+                    self.processes.current(root).map_or(ProcId { pid: root, start_ns: 0 }, |root| root.id);
+                self.groups.add(now_ns, group, id);
+            }
+            Input::Latency { group, waits } => self.latency(now_ns, group, waits),
+            Input::Stuck { key, waited_ns, cpu } => self.stuck(now_ns, key, waited_ns, cpu),
         }
     }
 
@@ -201,6 +236,7 @@ impl Core {
             Record::Signal(signal) => self.signal(signal),
             Record::Oom(oom) => self.oom(oom),
             Record::Listen(listen) => self.listen(listen),
+            Record::Stall(stall) => self.stall(stall),
             Record::Cgroup(cgroup) => return self.cgroups.change(cgroup),
             Record::Snapshot(snapshot) => return self.snapshot(&snapshot.task, None),
         };
@@ -224,12 +260,19 @@ impl Core {
     fn exit(&mut self, now_ns: u64, record: &wire::Exit) -> Header {
         let wire::Exit { header, task, .. } = record;
         let cgroup = self.cgroups.get(task.cgroup_hierarchy, task.cgroup_id);
-        let (process, evidence) = self.processes.exit(header.time_ns, task, cgroup);
+        let Ended { process, evidence, milestones } = self.processes.exit(header.time_ns, task, cgroup);
         let status = ExitStatus::from_wait(record.status);
         let Verdict { cause, open } = cause::judge(status, evidence.as_deref(), self.signal_losses);
         let id = process.id;
         let lifetime_ns = if id.start_ns == 0 { 0 } else { header.time_ns.saturating_sub(id.start_ns) };
-        let exit = Box::new(Exit { status, cause, lifetime_ns, usage: Some(usage::of(record)) });
+        let exit = Box::new(Exit {
+            status,
+            cause,
+            lifetime_ns,
+            fork_to_exec_ns: milestones.fork_to_exec_ns,
+            exec_to_listen_ns: milestones.exec_to_listen_ns(),
+            usage: Some(usage::of(record)),
+        });
         let action = Action::Exit { process, exit };
         if !open {
             return self.emit(*header, action);
@@ -278,16 +321,39 @@ impl Core {
     /// than one that has the pid since.
     fn victim(&self, pid: u32, time_ns: u64) -> Arc<Process> {
         let known = self.held.newest(pid).or_else(|| self.processes.at(pid, time_ns));
-        known.cloned().unwrap_or_else(|| {
-            let id = ProcId { pid, start_ns: 0 };
-            Arc::new(Process { id, ..Process::default() })
-        })
+        known.cloned().unwrap_or_else(|| self.known(ProcId { pid, start_ns: 0 }))
     }
 
     fn listen(&mut self, record: &wire::Listen) -> Header {
         let cgroup = self.cgroups.get(record.task.cgroup_hierarchy, record.task.cgroup_id);
-        let process = self.processes.see(record.header.time_ns, &record.task, cgroup);
+        let process = self.processes.listen(record, cgroup);
         self.emit(record.header, Action::Listen { process, listen: convert::listen(record) })
+    }
+
+    fn stall(&mut self, record: &wire::Stall) -> Header {
+        let cgroup = self.cgroups.get(record.task.cgroup_hierarchy, record.task.cgroup_id);
+        let process = self.processes.see(record.header.time_ns, &record.task, cgroup);
+        let stall = convert::stall(record, self.processes.resolve(record.instead));
+        self.emit(record.header, Action::Stall { process, stall })
+    }
+
+    fn stuck(&mut self, now_ns: u64, key: ProcKey, waited_ns: u64, cpu: u32) {
+        let process = self.known(self.processes.resolve(key));
+        let stall = Stall { what: Waited::Uninterruptible, thread: key.tid, cpu, waited_ns, ongoing: true };
+        self.emit(sampled(Kind::STALL, now_ns, cpu), Action::Stall { process, stall });
+    }
+
+    fn latency(&mut self, now_ns: u64, group: u16, waits: &GroupLatency) {
+        if let Some((root, latency)) = self.groups.news(now_ns, group, waits) {
+            let (process, latency) = (self.known(root), Box::new(latency));
+            self.emit(sampled(Kind::LATENCY, now_ns, 0), Action::Latency { process, latency });
+        }
+    }
+
+    /// A process as it was when last seen; just its identity if it never was.
+    fn known(&self, id: ProcId) -> Arc<Process> {
+        let known = self.processes.get(id).cloned();
+        known.unwrap_or_else(|| Arc::new(Process { id, ..Process::default() }))
     }
 
     /// A gap does not end what is held: the record that an exit waits for may still come, and the
@@ -313,8 +379,8 @@ impl Core {
         let Comparison { reason, taken_ns, found, tombstones } = comparison;
         let Settled { found, drift, ended, unread } =
             self.processes.settle(taken_ns, &found, &mut self.cgroups);
-        for (process, evidence) in ended {
-            self.ended_unseen(now_ns, process, evidence.as_deref(), &tombstones);
+        for ended in ended {
+            self.ended_unseen(now_ns, ended, &tombstones);
         }
         let duration_ns = now_ns.saturating_sub(taken_ns);
         self.tell(now_ns, Action::Resync(Resync { reason, duration_ns, found, drift }));
@@ -324,25 +390,20 @@ impl Core {
     }
 
     /// Tells the end of a process whose exit record was lost.
-    fn ended_unseen(
-        &mut self,
-        now_ns: u64,
-        process: Arc<Process>,
-        evidence: Option<&Evidence>,
-        tombstones: &FxHashMap<ProcId, Tombstone>,
-    ) {
+    fn ended_unseen(&mut self, now_ns: u64, ended: Ended, tombstones: &FxHashMap<ProcId, Tombstone>) {
+        let Ended { process, evidence, milestones } = ended;
         let id = process.id;
-        let (time_ns, exit) = match tombstones.get(&id) {
+        let (time_ns, status, cause, lifetime_ns) = match tombstones.get(&id) {
             Some(&Tombstone { status, time_ns }) => {
-                let Verdict { cause, .. } = cause::judge(status, evidence, self.signal_losses);
+                let Verdict { cause, .. } = cause::judge(status, evidence.as_deref(), self.signal_losses);
                 let lifetime_ns = if id.start_ns == 0 { 0 } else { time_ns.saturating_sub(id.start_ns) };
-                (time_ns, Exit { status, cause, lifetime_ns, usage: None })
+                (time_ns, status, cause, lifetime_ns)
             }
-            None => {
-                let (status, cause) = (ExitStatus::Unknown, Cause::RecordLost);
-                (now_ns, Exit { status, cause, lifetime_ns: 0, usage: None })
-            }
+            None => (now_ns, ExitStatus::Unknown, Cause::RecordLost, 0),
         };
+        let (fork_to_exec_ns, exec_to_listen_ns) =
+            (milestones.fork_to_exec_ns, milestones.exec_to_listen_ns());
+        let exit = Exit { status, cause, lifetime_ns, fork_to_exec_ns, exec_to_listen_ns, usage: None };
         self.tell(time_ns, Action::Exit { process, exit: Box::new(exit) });
     }
 
@@ -358,6 +419,11 @@ impl Core {
         self.held.pass(id, event, &mut sink(&mut self.effects));
         header
     }
+}
+
+/// What stands for the header of a record where userspace looked for itself.
+const fn sampled(kind: Kind, time_ns: u64, cpu: u32) -> Header {
+    Header { kind, cpu, sequence: 0, time_ns }
 }
 
 fn sink(effects: &mut VecDeque<Effect>) -> impl FnMut(Event) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use guard_common::wire::Kind;
 
 use crate::ids::ProcId;
+use crate::latency::{Latency, Stall};
 
 /// One thing that happened, with the process that it happened to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,10 @@ pub enum Action {
     Oom { process: Arc<Process>, oom: Oom },
     /// A process listens on a TCP port.
     Listen { process: Arc<Process>, listen: Listen },
+    /// A thread of a watched process waited too long.
+    Stall { process: Arc<Process>, stall: Stall },
+    /// What a watch group waited in an interval; `process` is its root.
+    Latency { process: Arc<Process>, latency: Box<Latency> },
     /// Kernel records were lost.
     Gap(Gap),
     /// The process table was compared with the kernel's own.
@@ -56,6 +61,8 @@ impl Action {
             Self::Signal { .. } => "signal",
             Self::Oom { .. } => "oom",
             Self::Listen { .. } => "listen",
+            Self::Stall { .. } => "stall",
+            Self::Latency { .. } => "latency",
             Self::Gap(_) => "gap",
             Self::Resync(_) => "resync",
         }
@@ -70,7 +77,9 @@ impl Action {
             | Self::Exit { process, .. }
             | Self::Signal { process, .. }
             | Self::Oom { process, .. }
-            | Self::Listen { process, .. } => Some(process),
+            | Self::Listen { process, .. }
+            | Self::Stall { process, .. }
+            | Self::Latency { process, .. } => Some(process),
             Self::Gap(_) | Self::Resync(_) => None,
         }
     }
@@ -235,6 +244,11 @@ pub struct Exit {
     pub cause: Cause,
     /// From the process's start to its end, in nanoseconds; 0 if not known.
     pub lifetime_ns: u64,
+    /// From its start to its first exec, in nanoseconds; `None` if it did none, or its beginning was not seen.
+    pub fork_to_exec_ns: Option<u64>,
+    /// From its first exec that was seen to its first listening socket after that, in nanoseconds; `None`
+    /// without one of them.
+    pub exec_to_listen_ns: Option<u64>,
     /// What it used; `None` if the exit record was lost.
     pub usage: Option<Usage>,
 }

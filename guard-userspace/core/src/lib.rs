@@ -5,7 +5,7 @@
 //! ring order and carries out what it asks for.
 //!
 //! ```text
-//! Input::{Snapshot, Kernel, Gap, Cgroup} -> Core::handle(now) -> poll_effect() -> Effect::Emit(Event)
+//! Input::{Snapshot, Kernel, Gap, ...}    -> Core::handle(now) -> poll_effect() -> Effect::Emit(Event)
 //!                                           Core::handle_timeout(now) <- poll_timeout()
 //!
 //! Input::Gap -> Effect::Resync -> Input::{Cgroup, Resync} -> drain -> Input::{Tombstone, Settled}
@@ -20,6 +20,7 @@ pub mod resources;
 
 mod aged;
 mod core;
+mod groups;
 mod limits;
 mod resync;
 #[cfg(test)]

@@ -44,6 +44,7 @@ impl Arguments {
             ring_bytes: RING_BYTES,
             attach: Attach::Auto,
             kernel_log: false,
+            latency: None,
         });
         let text = if self.json { json(&findings) } else { lines(&findings) };
         match Sink::Stdout.write(text.as_bytes()) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use globset::GlobMatcher;
-use guard_common::limits::RING_BYTES;
+use guard_common::limits::{RING_BYTES, WATCH_GROUPS};
 use guard_common::wire::Kind;
 use guard_core::ids::BootId;
 use regex::bytes::Regex;
@@ -16,7 +16,7 @@ use crate::feed;
 use crate::filter::{Conditions, Filter};
 use crate::output::{LogFile, Rotation, Sink};
 use crate::redact::{self, Redactor};
-use crate::sensor::{Attach, Options, Watch};
+use crate::sensor::{Attach, Latency, Options, Watch};
 use crate::show::Renderer;
 use crate::show::compact::CompactWriter;
 use crate::show::json::JsonWriter;
@@ -90,7 +90,8 @@ pub(super) struct Arguments {
     #[arg(long, short, help_heading = "Output")]
     quiet: bool,
 
-    /// Kinds of events: some of fork,exec,exit,signal,oom,listen [default: all]
+    /// Kinds of events: some of fork,exec,exit,signal,oom,listen,stall,latency [default: all but the last
+    /// two, which need --pid or --tree]
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = values::event, help_heading = "Filters")]
     events: Vec<Kind>,
 
@@ -150,6 +151,18 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with = "input", help_heading = "Sensor")]
     kernel_log: bool,
 
+    /// How often a latency event tells what the threads of a watched process waited [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = values::latency_interval, conflicts_with = "input", help_heading = "Latency")]
+    latency_interval: Option<Duration>,
+
+    /// A thread that can run and does not for this long is a stall [default: 50ms]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, conflicts_with = "input", help_heading = "Latency")]
+    stall_run_queue: Option<Duration>,
+
+    /// A thread that sleeps uninterruptibly (state D) for this long is a stall [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, conflicts_with = "input", help_heading = "Latency")]
+    stall_uninterruptible: Option<Duration>,
+
     /// Show also the SIGCHLD that the kernel sends at each child's end
     #[arg(long, conflicts_with = "input", help_heading = "Source")]
     child_signals: bool,
@@ -181,6 +194,16 @@ fn concat_help() -> String {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if let Some(kind) = self.scheduler_event()
+            && self.input.is_none()
+            && self.pid.is_empty()
+            && self.tree.is_empty()
+        {
+            return Err(Failure::Usage(format!(
+                "--events {}: waits are followed for named processes only; add --pid PID or --tree PID; see --help",
+                kind.name()
+            )));
+        }
         // The output first: nothing is attached for an output that cannot be written.
         let sink = self.sink()?;
         let renderer = self.renderer();
@@ -230,6 +253,28 @@ impl Arguments {
         }
     }
 
+    /// An event that needs the scheduler's hooks, if one was asked for.
+    fn scheduler_event(&self) -> Option<Kind> {
+        self.events.iter().copied().find(|kind| matches!(*kind, Kind::STALL | Kind::LATENCY))
+    }
+
+    /// Room for a group of each named process.
+    fn latency(&self) -> Option<Latency> {
+        self.scheduler_event()?;
+        let named = u32::try_from(self.pid.len() + self.tree.len()).unwrap_or(u32::MAX);
+        let groups = named.saturating_add(1).min(WATCH_GROUPS) as u16;
+        let default = Latency::new(groups);
+        Some(Latency {
+            groups,
+            run_queue_stall: self.stall_run_queue.unwrap_or(default.run_queue_stall),
+            interval: self
+                .events
+                .contains(&Kind::LATENCY)
+                .then(|| self.latency_interval.unwrap_or(Duration::from_secs(1))),
+            uninterruptible_stall: self.stall_uninterruptible.unwrap_or(default.uninterruptible_stall),
+        })
+    }
+
     fn live(&self) -> live::Live {
         let watch = match (self.pid.as_slice(), self.tree.as_slice()) {
             ([], []) => Watch::All,
@@ -251,6 +296,7 @@ impl Arguments {
                     AttachBy::Classic => Attach::Classic,
                 },
                 kernel_log: self.kernel_log,
+                latency: self.latency(),
             },
             interval: self.interval.unwrap_or(feed::INTERVAL),
             duration: self.duration,

@@ -1,6 +1,7 @@
 //! Values of options: each from its text, or an error that says how to write it.
 
 use std::fs;
+use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
 use guard_common::wire::Kind;
@@ -8,12 +9,12 @@ use guard_common::wire::Kind;
 use crate::units;
 
 /// Kinds of events that `--events` can name, in the order of their numbers.
-pub(super) const EVENTS: [Kind; 6] =
-    [Kind::FORK, Kind::EXEC, Kind::EXIT, Kind::SIGNAL, Kind::OOM, Kind::LISTEN];
+pub(super) const EVENTS: [Kind; 8] =
+    [Kind::FORK, Kind::EXEC, Kind::EXIT, Kind::SIGNAL, Kind::OOM, Kind::LISTEN, Kind::STALL, Kind::LATENCY];
 
 pub(super) fn event(text: &str) -> Result<Kind, String> {
     let known = EVENTS.into_iter().find(|kind| kind.name() == text);
-    known.ok_or_else(|| "use some of fork,exec,exit,signal,oom,listen".to_owned())
+    known.ok_or_else(|| "use some of fork,exec,exit,signal,oom,listen,stall,latency".to_owned())
 }
 
 pub(super) fn pid(text: &str) -> Result<u32, String> {
@@ -78,6 +79,17 @@ pub(super) fn ring_size(text: &str) -> Result<u32, String> {
         _ => format!("{}GiB", 1_u64 << power >> 30),
     };
     Err(format!("a ring is a power of two from 4KiB to 1GiB: the next below is {}", shown(below)))
+}
+
+/// Shorter intervals would make more lines than waits.
+pub(super) fn latency_interval(text: &str) -> Result<Duration, String> {
+    match units::duration(text) {
+        Ok(interval) if interval < Duration::from_millis(10) => {
+            Err("the shortest interval is 10ms".to_owned())
+        }
+        Ok(interval) => Ok(interval),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(super) fn max_size(text: &str) -> Result<u64, String> {

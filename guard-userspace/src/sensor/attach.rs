@@ -1,12 +1,13 @@
 //! Loads the programs that are needed and attaches them.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use guard_common::config::{
     Config, FILTER_CGROUP, FILTER_CHILD_SIGNALS, FILTER_UID, FILTER_WATCHED, HAS_GROUP_DEAD,
-    HAS_PREPARE_EXEC, WATCH, WATCH_INHERIT, WATCH_TOMBSTONES,
+    HAS_PREPARE_EXEC, WATCH, WATCH_INHERIT, WATCH_LATENCY, WATCH_TOMBSTONES,
 };
 use guard_common::layout::Layout;
 use guard_common::wire::Kind;
@@ -15,7 +16,7 @@ use super::classic::{self, Tracefs};
 use super::error::kernel_release;
 use super::losses::Watched;
 use super::{
-    Attach, Error, Options, Watch, bpf, btf, cgroups, kernel_log, layout, preempt, probe, watch_set,
+    Attach, Error, Options, Watch, bpf, btf, cgroups, kernel_log, latency, layout, preempt, probe, watch_set,
 };
 
 /// The kernel programs, compiled from guard-ebpf. Empty if built without a BPF toolchain.
@@ -46,6 +47,14 @@ pub(crate) const HOOKS: [Hook; 9] = [
     hook("fork", "sched_process_fork", Kind::FORK),
 ];
 
+/// How long watched threads wait. The switch comes first: what it misses of a thread that was woken before
+/// it counts as no wait at all.
+pub(crate) const SCHEDULER: [Hook; 3] = [
+    hook("switch", "sched_switch", Kind::STALL),
+    hook("wakeup_new", "sched_wakeup_new", Kind::STALL),
+    hook("wakeup", "sched_wakeup", Kind::STALL),
+];
+
 /// Makes no records: it only notes for the exec hook what capabilities are gained. Not on every
 /// kernel.
 pub(crate) const PREPARE_EXEC: Hook = hook("exec_prepare", "sched_prepare_exec", Kind::EXEC);
@@ -63,12 +72,13 @@ impl Hook {
 
     /// Whether the options call for it. The watch set is kept by fork and exit.
     fn is_needed(&self, options: &Options) -> bool {
-        options.kinds.contains(&self.kind)
-            || match self.kind {
-                Kind::FORK => matches!(options.watch, Watch::Trees(_) | Watch::AllFollowed),
-                Kind::EXIT => options.watch != Watch::All,
-                _ => false,
-            }
+        let watch = watch(options);
+        match self.kind {
+            Kind::STALL => options.latency.is_some(),
+            Kind::FORK if watch & WATCH_INHERIT != 0 => true,
+            Kind::EXIT if watch != 0 => true,
+            kind => options.kinds.contains(&kind),
+        }
     }
 }
 
@@ -198,7 +208,7 @@ pub(crate) fn load(
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }
-    let mut config = config(kernel, options, hierarchies)?;
+    let mut config = config(kernel, options, hierarchies, cpus)?;
     let tracefs = if options.attach == Attach::Btf { None } else { classic_offsets(&mut config, options)? };
     let mut loader = EbpfLoader::new();
     loader
@@ -206,6 +216,8 @@ pub(crate) fn load(
         .map_max_entries("RING", options.ring_bytes)
         .map_max_entries("COUNTERS", cpus)
         .map_max_entries("GROUPS_BY_PID", watch_set::entries(config.watch))
+        .map_max_entries("THREADS", latency::threads(options.latency))
+        .map_max_entries("LATENCY", latency::entries(options.latency, cpus))
         .override_global("LAYOUT", &kernel.layout, true)
         .override_global("CONFIG", &config, true);
     kernel_log::configure(&mut loader, options.kernel_log);
@@ -236,7 +248,7 @@ pub(crate) fn attach(
     if prepare {
         load_btf(&mut ebpf, PREPARE_EXEC.program, PREPARE_EXEC.tracepoint, kernel.btf)?;
     }
-    for hook in HOOKS.iter().filter(|hook| hook.is_needed(options)) {
+    for hook in HOOKS.iter().chain(&SCHEDULER).filter(|hook| hook.is_needed(options)) {
         let way = match (hook.classic().filter(|_| classic), tracefs) {
             (Some((program, tracepoint)), Some(tracefs)) => {
                 load_classic(&mut ebpf, program, tracepoint)?;
@@ -348,12 +360,32 @@ fn refused(error: ProgramError, hook: &'static str) -> Error {
     }
 }
 
+/// How the watch set is kept: `WATCH*` flags.
+fn watch(options: &Options) -> u32 {
+    let followed = if options.latency.is_some() { WATCH | WATCH_LATENCY } else { 0 };
+    followed
+        | match options.watch {
+            Watch::Pids(_) => WATCH,
+            Watch::Trees(_) => WATCH | WATCH_INHERIT,
+            Watch::AllFollowed => WATCH | WATCH_INHERIT | WATCH_TOMBSTONES,
+            Watch::All if options.latency.is_some() => WATCH_INHERIT,
+            Watch::All => 0,
+        }
+}
+
+/// 584 years are for ever.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn config(
     kernel: &Kernel<'_>,
     options: &Options,
     hierarchies: &[cgroups::Hierarchy],
+    cpus: u32,
 ) -> Result<Config, Error> {
     let mut config = Config {
+        cpus,
         kinds: options.kinds.iter().fold(0, |kinds, kind| kinds | 1 << kind.0),
         kernel: kernel.hooks,
         probe_tid: rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(),
@@ -362,14 +394,13 @@ fn config(
     if !options.child_signals {
         config.filter |= FILTER_CHILD_SIGNALS;
     }
-    match options.watch {
-        Watch::All => {}
-        Watch::AllFollowed => config.watch = WATCH | WATCH_INHERIT | WATCH_TOMBSTONES,
-        Watch::Pids(_) => config.watch = WATCH,
-        Watch::Trees(_) => config.watch = WATCH | WATCH_INHERIT,
-    }
+    config.watch = watch(options);
     if matches!(options.watch, Watch::Pids(_) | Watch::Trees(_)) {
         config.filter |= FILTER_WATCHED;
+    }
+    if let Some(latency) = options.latency {
+        config.stall_run_queue_ns = nanoseconds(latency.run_queue_stall);
+        config.stall_uninterruptible_ns = nanoseconds(latency.uninterruptible_stall);
     }
     if let Some(uid) = options.uid {
         config.filter |= FILTER_UID;
@@ -441,6 +472,7 @@ mod tests {
             ring_bytes: 4096,
             attach: Attach::Btf,
             kernel_log: false,
+            latency: None,
         };
         let (ebpf, tracefs) = load(&kernel, &options, &[], 1).unwrap();
         let Err(error) = attach(ebpf, &kernel, &options, tracefs.as_ref()) else {

@@ -1,6 +1,6 @@
 //! Finds in the kernel's type information what the programs need to know of it.
 
-use guard_common::config::{HAS_GROUP_DEAD, HAS_PREPARE_EXEC, HAS_VICTIM_TASK};
+use guard_common::config::{HAS_GROUP_DEAD, HAS_PREPARE_EXEC, HAS_SWITCH_STATE, HAS_VICTIM_TASK};
 use guard_common::layout::{ABSENT, FIELDS, Field, Layout};
 
 use super::btf::Btf;
@@ -52,6 +52,9 @@ pub(crate) fn hooks(btf: &Btf) -> u32 {
     }
     if btf.tracepoint("sched_prepare_exec").is_some() {
         flags |= HAS_PREPARE_EXEC;
+    }
+    if btf.tracepoint("sched_switch").is_some_and(|parameters| parameters.len() > 3) {
+        flags |= HAS_SWITCH_STATE;
     }
     flags
 }

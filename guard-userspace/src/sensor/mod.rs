@@ -7,6 +7,7 @@ pub(crate) mod cgroups;
 mod classic;
 mod error;
 mod kernel_log;
+mod latency;
 mod layout;
 mod losses;
 pub mod pinned;
@@ -38,6 +39,8 @@ use attach::Attached;
 pub use btf::BtfError;
 pub use error::{Error, ErrorKind};
 use kernel_log::KernelLog;
+use latency::Stuck;
+pub use latency::{Latencies, Latency};
 use losses::Losses;
 use ring::Ring;
 
@@ -79,6 +82,8 @@ pub struct Options {
     /// Load the programs with their own diagnostics, which go to `tracing` under the target
     /// `kernel`. Without, the code for it is never reached.
     pub kernel_log: bool,
+    /// Scheduler latency of watched processes. `None`: no program is attached to the scheduler.
+    pub latency: Option<Latency>,
 }
 
 /// Which processes are observed.
@@ -169,6 +174,7 @@ pub struct Sensor {
     resync: Resync,
     kernel_log: Option<EbpfLogger<KernelLog>>,
     sampler: Option<Sampler>,
+    latencies: Option<Latencies>,
 }
 
 impl Sensor {
@@ -187,8 +193,11 @@ impl Sensor {
             snapshots = processes::read(&attached.iterator)?;
         }
         let ring = open_ring(&attached, options.ring_bytes)?;
-        let counters = share::<CpuCounters>(&attached, "COUNTERS", possible_cpus()? as usize)?;
+        let cpus = possible_cpus()?;
+        let counters = share::<CpuCounters>(&attached, "COUNTERS", cpus as usize)?;
         let losses = Losses::new(counters, std::mem::take(&mut attached.watched));
+        let latencies =
+            options.latency.map(|latency| Latencies::open(&mut attached.ebpf, latency, &options.watch, cpus));
         let kernel_log = options.kernel_log.then(|| kernel_log::open(&mut attached.ebpf)).transpose()?;
         Ok(Self {
             attached,
@@ -202,6 +211,7 @@ impl Sensor {
             resync: Resync::Possible,
             kernel_log,
             sampler,
+            latencies: latencies.transpose()?,
         })
     }
 
@@ -213,6 +223,9 @@ impl Sensor {
         for snapshot in std::mem::take(&mut self.snapshots) {
             let program = processes::program(&snapshot).map(Arc::new);
             core.handle(now_ns, Input::Snapshot { task: snapshot.task, program });
+        }
+        for &(group, root) in self.latencies.iter().flat_map(Latencies::roots) {
+            core.handle(now_ns, Input::WatchGroup { group, root });
         }
     }
 
@@ -347,6 +360,45 @@ impl Sensor {
         attempted == self.seen.iter().sum::<u64>() + self.undecodable + lost
     }
 
+    /// What watched processes wait; `None` if the options did not ask for it.
+    #[must_use]
+    pub fn latency(&self) -> Option<&Latencies> {
+        self.latencies.as_ref()
+    }
+
+    /// The same, to let processes leave their groups.
+    pub fn latency_mut(&mut self) -> Option<&mut Latencies> {
+        self.latencies.as_mut()
+    }
+
+    /// Feeds the core what the groups of the processes that the options named waited so far.
+    pub fn tell_latency(&self, core: &mut Core) {
+        let now_ns = boot_ns();
+        let Some(latencies) = &self.latencies else { return };
+        let mut told = 0;
+        // Those beyond the number of groups share the last one.
+        for &(group, _) in
+            latencies.roots().iter().filter(|(group, _)| std::mem::replace(&mut told, *group) != *group)
+        {
+            core.handle(now_ns, Input::Latency { group, waits: &latencies.read(group) });
+        }
+    }
+
+    /// Feeds the core the watched threads that are in an uninterruptible sleep beyond the threshold and have
+    /// not been told yet. They make no record before they wake up, so they must be looked for: call it about
+    /// once a second.
+    ///
+    /// # Errors
+    /// If the map of waiting threads cannot be read.
+    pub fn look_for_stuck(&mut self, core: &mut Core) -> Result<(), Error> {
+        let Some(latencies) = &mut self.latencies else { return Ok(()) };
+        let (now_ns, monotonic_ns) = (boot_ns(), time_ns(ClockId::Monotonic));
+        for Stuck { key, waited_ns, cpu } in latencies.look_for_stuck(monotonic_ns)? {
+            core.handle(now_ns, Input::Stuck { key, waited_ns, cpu });
+        }
+        Ok(())
+    }
+
     /// The counters so far.
     #[must_use]
     pub fn report(&self) -> Report {
@@ -394,6 +446,10 @@ fn share<T>(attached: &Attached, name: &str, entries: usize) -> Result<SharedArr
 
 /// Time since boot, suspend included: the clock of all records.
 fn boot_ns() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
+    time_ns(ClockId::Boottime)
+}
+
+fn time_ns(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }

@@ -39,8 +39,11 @@ impl WatchSet {
     }
 
     /// Puts a process into a group; group 0 takes it out of the set. Pids beyond what any kernel
-    /// gives are ignored.
+    /// gives are ignored, and so is 0: the idle task waits for nothing.
     pub fn join(&self, pid: u32, group: u16) {
+        if pid == 0 {
+            return;
+        }
         let Some(entry) = self.groups.word((pid / PIDS_AN_ENTRY) as usize, 0) else { return };
         let shift = (pid % PIDS_AN_ENTRY) * u16::BITS;
         let mask = u64::from(u16::MAX) << shift;
@@ -70,8 +73,8 @@ pub(crate) fn insert_named(ebpf: &Ebpf, watch: &Watch) -> Result<(), Error> {
     Ok(())
 }
 
-/// The numbers of the groups, the last one for ever.
-fn groups() -> impl Iterator<Item = u16> {
+/// The groups of the processes that are named to be watched, in their order: the last group for ever.
+pub(crate) fn groups() -> impl Iterator<Item = u16> {
     (1..WATCH_GROUPS as u16).chain(std::iter::repeat(WATCH_GROUPS as u16 - 1))
 }
 

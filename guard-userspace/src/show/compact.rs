@@ -15,6 +15,7 @@ use guard_core::event::{
     Program, Resync, ResyncReason, Sender, Signal, SignalResult,
 };
 use guard_core::ids::ProcId;
+use guard_core::latency::{GroupLatency, Latency, Stall, Waited};
 
 use super::escape;
 use super::when::{Timestamps, When};
@@ -57,7 +58,8 @@ impl CompactWriter {
             Action::Exec { .. } => GREEN,
             Action::Exit { .. } => CYAN,
             Action::Signal { .. } => YELLOW,
-            Action::Listen { .. } => MAGENTA,
+            Action::Listen { .. } | Action::Latency { .. } => MAGENTA,
+            Action::Stall { .. } => RED,
             Action::Oom { .. } | Action::Gap(_) => BOLD_RED,
             Action::Resync(_) => BOLD,
         };
@@ -145,6 +147,8 @@ impl Paint {
             Action::Signal { signal, .. } => self::signal(out, signal),
             Action::Oom { oom, .. } => self.with(out, RED, |out| self::oom(out, oom)),
             Action::Listen { listen, .. } => put(out, format_args!("tcp {}", listen.address)),
+            Action::Stall { stall, .. } => self::stall(out, stall),
+            Action::Latency { latency, .. } => self::latency(out, latency),
             Action::Gap(_) | Action::Resync(_) => {}
         }
     }
@@ -293,6 +297,54 @@ fn memory_group(out: &mut Vec<u8>, group: Option<&Cgroup>, before: &str) {
     match &group.path {
         Some(path) => escape::text(out, path.trim_start_matches('/').as_bytes()),
         None => put(out, format_args!("control group {}", group.id)),
+    }
+}
+
+fn stall(out: &mut Vec<u8>, stall: &Stall) {
+    put(out, format_args!("thread {} ", stall.thread));
+    match stall.what {
+        Waited::RunQueue(instead) => {
+            out.extend_from_slice(b"waited ");
+            duration(out, stall.waited_ns);
+            put(out, format_args!(" for CPU {}", stall.cpu));
+            if let Some(instead) = instead {
+                out.extend_from_slice(b", where ");
+                someone(out, instead.id, instead.name.as_bytes());
+                out.extend_from_slice(b" ran");
+            }
+        }
+        Waited::Uninterruptible => {
+            let (has, still): (&[u8], &[u8]) = if stall.ongoing {
+                (b"has slept ", b" uninterruptibly, and still does")
+            } else {
+                (b"slept ", b" uninterruptibly")
+            };
+            out.extend_from_slice(has);
+            duration(out, stall.waited_ns);
+            out.extend_from_slice(still);
+        }
+    }
+}
+
+/// `runq p50 <4us p99 <64us (210)`: upper ends of buckets, and how many waits.
+fn latency(out: &mut Vec<u8>, latency: &Latency) {
+    let GroupLatency { run_queue, voluntary, involuntary, uninterruptible, negative, missed } = latency.waits;
+    put(out, format_args!("group {} in ", latency.group));
+    duration(out, latency.interval_ns);
+    for (name, waits) in
+        [("runq", run_queue), ("sleep", voluntary), ("preempted", involuntary), ("disk", uninterruptible)]
+    {
+        let (Some(half), Some(most)) = (waits.quantile_ns(0.5), waits.quantile_ns(0.99)) else { continue };
+        put(out, format_args!("; {name} p50 <"));
+        duration(out, half);
+        out.extend_from_slice(b" p99 <");
+        duration(out, most);
+        put(out, format_args!(" ({})", waits.count()));
+    }
+    for (name, count) in [("negative", negative), ("not followed", missed)] {
+        if count > 0 {
+            put(out, format_args!("; {count} {name}"));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use guard_common::wire::Kind;
+use guard_core::event::Action;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
@@ -28,15 +29,16 @@ pub struct Live {
 /// The kinds of records that the sensor must make so that these kinds of events can be shown.
 ///
 /// The table lives on forks, execs and exits; a death is explained by the signals and the OOM
-/// victims before it.
+/// victims before it, and tells how long the first listening socket took.
 #[must_use]
-pub fn needed(shown: &[Kind]) -> Vec<Kind> {
+pub fn needed(kinds: &[Kind]) -> Vec<Kind> {
     let wanted = |kind: Kind| {
-        let shown = |kind: Kind| shown.is_empty() || shown.contains(&kind);
+        let shown = |kind: Kind| kinds.is_empty() || kinds.contains(&kind);
         match kind {
             Kind::FORK | Kind::EXEC | Kind::EXIT | Kind::CGROUP => true,
-            Kind::SIGNAL | Kind::OOM => shown(kind) || shown(Kind::EXIT),
-            kind => shown(kind),
+            Kind::SIGNAL | Kind::OOM | Kind::LISTEN => shown(kind) || shown(Kind::EXIT),
+            // Only by name: programs on the scheduler's hooks cost something on every switch.
+            kind => kinds.contains(&kind),
         }
     };
     Kind::ALL.into_iter().filter(|kind| wanted(*kind)).collect()
@@ -95,6 +97,9 @@ impl Trace {
     fn forward(&mut self) -> Result<Wanted, Failure> {
         let mut wanted = Wanted::More;
         while let Some(event) = self.feed.poll_event() {
+            if matches!(event.action, Action::Latency { .. }) {
+                self.show.summary.kind(Kind::LATENCY).seen += 1;
+            }
             wanted = self.show.event(&self.stamp, &event)?;
             if wanted == Wanted::Enough {
                 break;
@@ -122,10 +127,16 @@ mod tests {
 
     #[test]
     fn causes_need_their_records() {
-        assert_eq!(needed(&[]), Kind::ALL);
+        let by_default: Vec<_> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::STALL).collect();
+        assert_eq!(needed(&[]), by_default);
         let table = [Kind::FORK, Kind::EXEC, Kind::EXIT];
         assert_eq!(needed(&[Kind::EXEC]), [&table[..], &[Kind::CGROUP]].concat());
-        assert_eq!(needed(&[Kind::EXIT]), [&table[..], &[Kind::SIGNAL, Kind::OOM, Kind::CGROUP]].concat());
+        assert_eq!(
+            needed(&[Kind::EXIT]),
+            [&table[..], &[Kind::SIGNAL, Kind::OOM, Kind::LISTEN, Kind::CGROUP]].concat()
+        );
         assert_eq!(needed(&[Kind::LISTEN]), [&table[..], &[Kind::LISTEN, Kind::CGROUP]].concat());
+        assert_eq!(needed(&[Kind::STALL]), [&table[..], &[Kind::CGROUP, Kind::STALL]].concat());
+        assert_eq!(needed(&[Kind::LATENCY]), [&table[..], &[Kind::CGROUP]].concat());
     }
 }

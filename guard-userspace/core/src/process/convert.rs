@@ -9,6 +9,7 @@ use crate::event::{
     Action, Cgroup, Event, Listen, Name, Origin, Process, Program, Sender, Signal, SignalResult,
 };
 use crate::ids::ProcId;
+use crate::latency::{Instead, Stall, Waited};
 
 /// `AF_INET` of every Linux architecture.
 const AF_INET: u32 = 2;
@@ -78,6 +79,20 @@ pub(crate) fn listen(record: &wire::Listen) -> Listen {
         _ => IpAddr::V6(Ipv6Addr::from(record.address)),
     };
     Listen { address: SocketAddr::new(address, record.port as u16) }
+}
+
+/// A stall as its record shows it; `instead` is the identity of who ran.
+pub(crate) fn stall(record: &wire::Stall, instead: ProcId) -> Stall {
+    let what = match record.what {
+        wire::STALL_RUN_QUEUE => Waited::RunQueue(instead.is_some().then(|| Instead {
+            id: instead,
+            thread: record.instead.tid,
+            name: Name::new(record.instead_comm),
+        })),
+        _ => Waited::Uninterruptible,
+    };
+    let (thread, cpu) = (record.task.key.tid, record.header.cpu);
+    Stall { what, thread, cpu, waited_ns: record.waited_ns, ongoing: false }
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! The table against the kernel's own list of processes.
 
-use std::sync::Arc;
-
 use guard_common::wire::{Snapshot, TASK_ENDING, TASK_FILTERED, Task};
 use rustc_hash::FxHashSet;
 
 use crate::event::{Drift, Process};
 use crate::ids::ProcId;
 use crate::process::Cgroups;
-use crate::process::cause::Evidence;
-use crate::process::table::Table;
+use crate::process::table::{Ended, Table};
 
 /// What came of a comparison.
 #[derive(Debug, Default)]
@@ -19,7 +16,7 @@ pub(crate) struct Settled {
     /// How the table differed.
     pub(crate) drift: Drift,
     /// Those whose exit record was lost, in the order of their births, with what may explain it.
-    pub(crate) ended: Vec<(Arc<Process>, Option<Box<Evidence>>)>,
+    pub(crate) ended: Vec<Ended>,
     /// Living processes whose program is not known.
     pub(crate) unread: Vec<(ProcId, u64)>,
 }

@@ -41,6 +41,7 @@ pub(super) struct Entry {
     /// Who was its parent when it was first seen: unlike the parent, it never changes.
     pub(super) origin: ProcId,
     birth: Birth,
+    milestones: Milestones,
     /// Time of the record that brought it in; 0: it was there before.
     pub(super) first_ns: u64,
     /// Time of the last record about it.
@@ -62,6 +63,32 @@ enum Birth {
     Forked,
     /// A fork record and an exec.
     Execed,
+}
+
+/// What the exit record will say of a process's beginning. All times are since boot.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Milestones {
+    /// From start to the first exec, if both were seen.
+    pub(crate) fork_to_exec_ns: Option<u64>,
+    first_exec_ns: Option<u64>,
+    first_listen_ns: Option<u64>,
+}
+
+impl Milestones {
+    /// From the first exec that was seen to the first listening socket after it.
+    pub(crate) fn exec_to_listen_ns(self) -> Option<u64> {
+        Some(self.first_listen_ns?.saturating_sub(self.first_exec_ns?))
+    }
+}
+
+/// A process that has just ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// As it was at its end.
+    pub(crate) process: Arc<Process>,
+    /// What may explain its death.
+    pub(crate) evidence: Option<Box<Evidence>>,
+    pub(crate) milestones: Milestones,
 }
 
 impl Table {
@@ -183,13 +210,18 @@ impl Table {
         let id = self.resolve(task.key);
         let program = Some(Arc::new(program::of(record)));
         let time_ns = fixed.header.time_ns;
-        let (process, (first, before)) = self.observe(id, time_ns, task, cgroup, program, |entry, before| {
-            let first = entry.birth == Birth::Forked;
-            if first {
-                entry.birth = Birth::Execed;
-            }
-            (first, before)
-        });
+        let (process, (since_fork_ns, before)) =
+            self.observe(id, time_ns, task, cgroup, program, |entry, before| {
+                let mut since_fork_ns = None;
+                if entry.birth == Birth::Forked {
+                    entry.birth = Birth::Execed;
+                    since_fork_ns =
+                        (id.start_ns != 0).then(|| fixed.header.time_ns.saturating_sub(id.start_ns));
+                    entry.milestones.fork_to_exec_ns = since_fork_ns;
+                }
+                entry.milestones.first_exec_ns.get_or_insert(fixed.header.time_ns);
+                (since_fork_ns, before)
+            });
         let exec = Exec {
             calling_thread: fixed.old_tid,
             caps_gained: match fixed.caps_gained {
@@ -197,33 +229,41 @@ impl Table {
                 gained => gained,
             },
             secure: fixed.flags & EXEC_SECURE != 0,
-            since_fork_ns: (first && id.start_ns != 0)
-                .then(|| fixed.header.time_ns.saturating_sub(id.start_ns)),
+            since_fork_ns,
         };
         (process, exec)
     }
 
     /// Takes in the end of a process and gives what may explain it. The event keeps the program,
     /// the table does not: thousands of the ended with kilobytes of arguments each are no bound.
-    pub(crate) fn exit(
-        &mut self,
-        time_ns: u64,
-        task: &Task,
-        cgroup: Arc<Cgroup>,
-    ) -> (Arc<Process>, Option<Box<Evidence>>) {
+    pub(crate) fn exit(&mut self, time_ns: u64, task: &Task, cgroup: Arc<Cgroup>) -> Ended {
         let id = self.resolve(task.key);
-        let ended = self.observe(id, time_ns, task, cgroup, None, |entry, _| entry.end());
+        let (process, (evidence, milestones)) =
+            self.observe(id, time_ns, task, cgroup, None, |entry, _| (entry.end(), entry.milestones));
         self.entries.set_alive(id, false);
-        ended
+        Ended { process, evidence, milestones }
+    }
+
+    /// Takes in a socket that starts to listen.
+    pub(crate) fn listen(&mut self, record: &wire::Listen, cgroup: Arc<Cgroup>) -> Arc<Process> {
+        let id = self.resolve(record.task.key);
+        let (process, ()) =
+            self.observe(id, record.header.time_ns, &record.task, cgroup, None, |entry, _| {
+                // A socket from before the exec tells nothing of what the program needs to begin.
+                if entry.milestones.first_exec_ns.is_some() {
+                    entry.milestones.first_listen_ns.get_or_insert(record.header.time_ns);
+                }
+            });
+        process
     }
 
     /// Ends a process without a record.
-    pub(super) fn end(&mut self, id: ProcId) -> Option<(Arc<Process>, Option<Box<Evidence>>)> {
+    pub(super) fn end(&mut self, id: ProcId) -> Option<Ended> {
         let entry = self.entries.get_mut(id)?;
         let process = Arc::clone(&entry.process);
-        let evidence = entry.end();
+        let (evidence, milestones) = (entry.end(), entry.milestones);
         self.entries.set_alive(id, false);
-        Some((process, evidence))
+        Some(Ended { process, evidence, milestones })
     }
 
     /// Takes in a process that a record of another kind is about.
@@ -346,6 +386,7 @@ impl Entry {
             origin: process.parent,
             process,
             birth,
+            milestones: Milestones::default(),
             first_ns: time_ns,
             last_ns: time_ns,
             ended: false,

@@ -19,6 +19,7 @@
 mod model;
 mod read;
 mod string;
+mod waits;
 mod write;
 
 pub use read::{Error, Line, read};

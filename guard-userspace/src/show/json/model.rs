@@ -105,8 +105,12 @@ pub(super) struct Extras {
     pub(super) cause: Option<CausePart>,
     #[serde(default)]
     pub(super) lifetime_ns: u64,
+    pub(super) fork_to_exec_ns: Option<u64>,
+    pub(super) exec_to_listen_ns: Option<u64>,
     pub(super) usage: Option<UsagePart>,
     pub(super) oom: Option<OomPart>,
+    pub(super) stall: Option<StallPart>,
+    pub(super) latency: Option<LatencyPart>,
     #[serde(default)]
     pub(super) lost: Vec<LostPart>,
     pub(super) resync: Option<ResyncPart>,
@@ -218,6 +222,49 @@ pub(super) struct UsagePart {
 #[derive(Debug, Deserialize)]
 pub(super) struct OomPart {
     pub(super) memory_cgroup: Option<CgroupPart>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct StallPart {
+    pub(super) kind: String,
+    pub(super) thread: u32,
+    pub(super) cpu: u32,
+    pub(super) waited_ns: u64,
+    #[serde(default)]
+    pub(super) ongoing: bool,
+    pub(super) instead: Option<InsteadPart>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct InsteadPart {
+    pub(super) pid: u32,
+    pub(super) entity_id: Option<String>,
+    pub(super) thread: u32,
+    #[serde(default)]
+    pub(super) name: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct LatencyPart {
+    pub(super) group: u16,
+    pub(super) interval_ns: u64,
+    #[serde(default)]
+    pub(super) run_queue: HistogramPart,
+    #[serde(default)]
+    pub(super) voluntary: HistogramPart,
+    #[serde(default)]
+    pub(super) involuntary: HistogramPart,
+    #[serde(default)]
+    pub(super) uninterruptible: HistogramPart,
+    #[serde(default)]
+    pub(super) negative: u64,
+    #[serde(default)]
+    pub(super) missed: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct HistogramPart {
+    pub(super) buckets_log2_us: Vec<u64>,
 }
 
 #[derive(Debug, Deserialize)]

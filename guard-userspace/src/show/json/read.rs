@@ -10,9 +10,11 @@ use guard_core::event::{
     Usage,
 };
 use guard_core::ids::{BootId, ProcId};
+use guard_core::latency::{Instead, Stall, Waited};
 
 use super::model;
 use super::string::to_bytes;
+use super::waits;
 use crate::clock::Stamp;
 use crate::summary::{KindSummary, Summary};
 use crate::timestamp::parse_utc;
@@ -98,7 +100,7 @@ pub fn read(line: &[u8]) -> Result<Line, Error> {
     Ok(Line::Event(Stamp { boot, utc_offset_ns }, Box::new(event)))
 }
 
-fn field(field: &'static str, value: &str, expected: &'static str) -> Error {
+pub(super) fn field(field: &'static str, value: &str, expected: &'static str) -> Error {
     // The value is a stranger's and goes to a terminal.
     Error::Field { field, value: crate::show::escape::display(value.as_bytes()), expected }
 }
@@ -140,13 +142,23 @@ fn action(line: model::Line) -> Result<Action, Error> {
             let server = server.ok_or_else(|| missing("listen", "server"))?;
             Action::Listen { process, listen: Listen { address: SocketAddr::new(server.ip, server.port) } }
         }
+        "stall" => {
+            let process = subject("stall", &mut extras)?;
+            let part = extras.stall.ok_or_else(|| missing("stall", "processguard.stall"))?;
+            Action::Stall { process, stall: stall(part)? }
+        }
+        "latency" => {
+            let process = subject("latency", &mut extras)?;
+            let part = extras.latency.ok_or_else(|| missing("latency", "processguard.latency"))?;
+            Action::Latency { process, latency: Box::new(waits::from(&part)?) }
+        }
         "gap" => Action::Gap(Gap { lost: extras.lost.into_iter().map(lost).collect::<Result<_, _>>()? }),
         "resync" => {
             let part = extras.resync.ok_or_else(|| missing("resync", "processguard.resync"))?;
             Action::Resync(resync(part)?)
         }
         other => {
-            let expected = "one of fork exec exit signal oom listen gap resync summary";
+            let expected = "one of fork exec exit signal oom listen stall latency gap resync summary";
             return Err(field("event.action", other, expected));
         }
     })
@@ -326,7 +338,14 @@ fn exit(exit_code: Option<u8>, extras: model::Extras) -> Result<Exit, Error> {
         read_bytes: used.read_bytes,
         write_bytes: used.write_bytes,
     });
-    Ok(Exit { status, cause, lifetime_ns: extras.lifetime_ns, usage })
+    Ok(Exit {
+        status,
+        cause,
+        lifetime_ns: extras.lifetime_ns,
+        fork_to_exec_ns: extras.fork_to_exec_ns,
+        exec_to_listen_ns: extras.exec_to_listen_ns,
+        usage,
+    })
 }
 
 fn sender(part: &model::SenderPart) -> Result<Sender, Error> {
@@ -366,6 +385,19 @@ fn signal(part: model::SignalPart) -> Result<Signal, Error> {
     Ok(Signal { number, code, origin, result, thread, value })
 }
 
+fn stall(part: model::StallPart) -> Result<Stall, Error> {
+    let instead = part.instead.map(|part| {
+        let id = proc_id("processguard.stall.instead.entity_id", part.pid, part.entity_id.as_deref())?;
+        Ok(Instead { id, thread: part.thread, name: Name::from_bytes(&to_bytes(&part.name)) })
+    });
+    let known = [Waited::RunQueue(instead.transpose()?), Waited::Uninterruptible];
+    let what = known.into_iter().find(|what| waits::kind(*what) == part.kind);
+    let what =
+        what.ok_or_else(|| field("processguard.stall.kind", &part.kind, "one of run_queue uninterruptible"))?;
+    let model::StallPart { thread, cpu, waited_ns, ongoing, .. } = part;
+    Ok(Stall { what, thread, cpu, waited_ns, ongoing })
+}
+
 fn lost(part: model::LostPart) -> Result<Lost, Error> {
     let cause = [LossCause::RingFull, LossCause::Recursion, LossCause::SlowReader]
         .into_iter()
@@ -390,8 +422,8 @@ const fn drift(part: &model::DriftPart) -> Drift {
 }
 
 fn kind(name: &'static str, text: &str) -> Result<Kind, Error> {
-    let known = Kind::ALL.into_iter().find(|kind| kind.name() == text);
-    known.ok_or_else(|| field(name, text, "one of fork exec exit signal oom listen cgroup"))
+    let known = Kind::ALL.into_iter().chain([Kind::LATENCY]).find(|kind| kind.name() == text);
+    known.ok_or_else(|| field(name, text, "one of fork exec exit signal oom listen cgroup stall latency"))
 }
 
 fn summary_from(part: model::SummaryPart) -> Result<Summary, Error> {

@@ -9,8 +9,10 @@ use guard_core::event::{
     Sender, Signal, SignalResult,
 };
 use guard_core::ids::{BootId, ProcId};
+use guard_core::latency::{Stall, Waited};
 
 use super::string::{write_bytes, write_text};
+use super::waits;
 use crate::clock::Stamp;
 use crate::names::{SignalName, capabilities};
 use crate::show::{escape, hex};
@@ -84,6 +86,12 @@ impl JsonWriter {
             }
             Action::Listen { .. } => {
                 br#","event":{"kind":"event","category":["network"],"type":["info"],"action":"listen","sequence":"#
+            }
+            Action::Stall { .. } => {
+                br#","event":{"kind":"event","category":["process"],"type":["info"],"action":"stall","sequence":"#
+            }
+            Action::Latency { .. } => {
+                br#","event":{"kind":"metric","category":["process"],"type":["info"],"action":"latency","sequence":"#
             }
             Action::Gap(_) => {
                 br#","event":{"kind":"event","category":["process"],"type":["info"],"action":"gap","sequence":"#
@@ -238,6 +246,8 @@ impl JsonWriter {
                 }
                 out.push(b'}');
             }
+            Action::Stall { stall, .. } => self.stall(out, stall),
+            Action::Latency { latency, .. } => waits::latency(out, latency),
             Action::Gap(gap) => lost(out, gap),
             Action::Resync(resync) => self::resync(out, resync),
         }
@@ -280,6 +290,12 @@ impl JsonWriter {
         if exit.lifetime_ns != 0 {
             value(out, r#","lifetime_ns":"#, exit.lifetime_ns);
         }
+        if let Some(fork_to_exec_ns) = exit.fork_to_exec_ns {
+            value(out, r#","fork_to_exec_ns":"#, fork_to_exec_ns);
+        }
+        if let Some(exec_to_listen_ns) = exit.exec_to_listen_ns {
+            value(out, r#","exec_to_listen_ns":"#, exec_to_listen_ns);
+        }
         let Some(usage) = &exit.usage else { return };
         value(out, r#","usage":{"user_ns":"#, usage.user_ns);
         value(out, r#","system_ns":"#, usage.system_ns);
@@ -317,6 +333,22 @@ impl JsonWriter {
         }
         if let Origin::Process(sender) = &signal.origin {
             self.sender(out, sender);
+        }
+        out.push(b'}');
+    }
+
+    fn stall(&self, out: &mut Vec<u8>, stall: &Stall) {
+        text(out, r#","stall":{"kind":"#, waits::kind(stall.what));
+        value(out, r#","thread":"#, stall.thread);
+        value(out, r#","cpu":"#, stall.cpu);
+        value(out, r#","waited_ns":"#, stall.waited_ns);
+        flag(out, r#","ongoing":"#, stall.ongoing);
+        if let Waited::RunQueue(Some(instead)) = stall.what {
+            value(out, r#","instead":{"pid":"#, instead.id.pid);
+            self.entity_id(out, instead.id);
+            value(out, r#","thread":"#, instead.thread);
+            bytes(out, r#","name":"#, instead.name.as_bytes());
+            out.push(b'}');
         }
         out.push(b'}');
     }
@@ -470,11 +502,11 @@ fn signal_name(out: &mut Vec<u8>, number: u32) {
     text(out, r#","name":"#, &SignalName(number).to_string());
 }
 
-fn number(out: &mut Vec<u8>, number: u64) {
+pub(super) fn number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-fn value(out: &mut Vec<u8>, key: &str, value: impl Into<u64>) {
+pub(super) fn value(out: &mut Vec<u8>, key: &str, value: impl Into<u64>) {
     out.extend_from_slice(key.as_bytes());
     number(out, value.into());
 }

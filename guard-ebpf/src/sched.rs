@@ -1,0 +1,231 @@
+//! How long watched threads wait: `sched_wakeup`, `sched_wakeup_new` and `sched_switch`.
+//!
+//! The hottest hooks of the kernel. For threads that are not watched each costs one or two typed loads and
+//! array lookups, which the kernel turns into plain loads, and no helper call. All three run with interrupts
+//! disabled on the CPU whose histograms they write, so nothing here is atomic.
+//!
+//! ```text
+//!               switched out: preempted               chosen
+//!   running -------------------------------> runnable -------> running
+//!      |  switched out: it sleeps           ^  woken
+//!      +--------------> off the CPU --------+
+//! ```
+
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::programs::BtfTracePointContext;
+use guard_common::config::{HAS_SWITCH_STATE, WATCH_LATENCY};
+use guard_common::control::{
+    CpuLatency, Thread, WAIT_INVOLUNTARY, WAIT_RUN_QUEUE, WAIT_UNINTERRUPTIBLE, WAIT_VOLUNTARY,
+};
+use guard_common::limits::LATENCY_BUCKETS;
+use guard_common::wire::{Kind, STALL_RUN_QUEUE, STALL_UNINTERRUPTIBLE, Stall};
+
+use crate::config::{config, offset};
+use crate::emit::{self, Attempt};
+use crate::maps::{LATENCY, THREADS};
+use crate::read::{Kernel, Typed};
+use crate::{filter, task, watch};
+
+// States of the kernel's `sched.h`, the same since 4.14 (2017).
+/// Sleeps until it is woken by what it waits for, and by nothing else but, perhaps, a fatal signal.
+const TASK_UNINTERRUPTIBLE: u32 = 0x2;
+/// Gone for good: the last switch.
+const TASK_DEAD: u32 = 0x80;
+/// With [`TASK_UNINTERRUPTIBLE`]: a kernel thread without work, which counts as nobody's wait.
+const TASK_NOLOAD: u32 = 0x400;
+
+/// The index of the last bucket.
+const LAST_BUCKET: u64 = LATENCY_BUCKETS as u64 - 1;
+
+/// `sched_wakeup(task)`. Also told of a thread that was about to sleep and did not: it is seen to leave a CPU
+/// later, which says the time anew.
+#[inline(always)]
+pub(crate) fn woken(ctx: &BtfTracePointContext) {
+    let task = Typed::at(ctx.arg::<u64>(0));
+    if watch::group(task::tgid(task)) == 0 {
+        return;
+    }
+    if let Some(thread) = THREADS.get_ptr_mut(task.read::<u32>(offset!(task_pid))) {
+        // SAFETY: a helper without arguments; an aligned word of the map's entry.
+        unsafe { (&raw mut (*thread).runnable_ns).write_volatile(bpf_ktime_get_ns()) };
+    } else {
+        begin(task);
+    }
+}
+
+/// `sched_wakeup_new(task)`. What is remembered under its id is of a thread before it.
+#[inline(always)]
+pub(crate) fn born(ctx: &BtfTracePointContext) {
+    let task = Typed::at(ctx.arg::<u64>(0));
+    if watch::group(task::tgid(task)) != 0 {
+        begin(task);
+    }
+}
+
+/// A thread that was not followed so far can run.
+#[inline(always)]
+fn begin(task: Typed) {
+    // SAFETY: a helper without arguments.
+    let runnable_ns = unsafe { bpf_ktime_get_ns() };
+    follow(task, Thread { off_ns: 0, runnable_ns, process: task::key(task), wait: WAIT_VOLUNTARY, cpu: 0 });
+}
+
+#[inline(always)]
+fn follow(task: Typed, thread: Thread) {
+    if THREADS.insert(thread.process.tid, thread, 0).is_err()
+        && let Some(latency) = latency(watch::group(task::tgid(task)))
+    {
+        // SAFETY: this CPU's entry, and interrupts are disabled.
+        unsafe { (*latency).missed += 1 };
+    }
+}
+
+/// `sched_switch(preempt, previous, next, previous_state)`; the last argument came with 5.18. The idle task's
+/// thread group is 0, which nobody can watch.
+#[inline(always)]
+pub(crate) fn switched(ctx: &BtfTracePointContext) {
+    let (previous, next) = (Typed::at(ctx.arg::<u64>(1)), Typed::at(ctx.arg::<u64>(2)));
+    let (left, entered) = (watch::group(task::tgid(previous)), watch::group(task::tgid(next)));
+    if left | entered == 0 {
+        return;
+    }
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if left != 0 {
+        leave(ctx, previous, now);
+    }
+    if entered != 0 {
+        enter(previous, next, entered, now);
+    }
+}
+
+/// A watched thread leaves its CPU.
+#[inline(always)]
+fn leave(ctx: &BtfTracePointContext, task: Typed, now: u64) {
+    let state = if config!(kernel) & HAS_SWITCH_STATE != 0 {
+        ctx.arg::<u32>(3)
+    } else {
+        task.read::<u32>(offset!(task_state))
+    };
+    if state & TASK_DEAD != 0 {
+        forget(task);
+        return;
+    }
+    // Preempted on its way to sleep it still has to go there: it can run, whatever its state says.
+    let runnable = state == 0 || ctx.arg::<u64>(0) as u8 != 0;
+    let wait = if runnable {
+        WAIT_INVOLUNTARY
+    } else if state & (TASK_UNINTERRUPTIBLE | TASK_NOLOAD) == TASK_UNINTERRUPTIBLE {
+        WAIT_UNINTERRUPTIBLE
+    } else {
+        WAIT_VOLUNTARY
+    };
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let runnable_ns = if runnable { now } else { 0 };
+    if let Some(thread) = THREADS.get_ptr_mut(task.read::<u32>(offset!(task_pid))) {
+        // SAFETY: aligned words of the map's entry. Until the end of this switch the thread can be neither
+        // woken nor chosen elsewhere, so nobody else writes them.
+        unsafe {
+            (&raw mut (*thread).off_ns).write(now);
+            (&raw mut (*thread).runnable_ns).write(runnable_ns);
+            (&raw mut (*thread).wait).write(wait);
+            (&raw mut (*thread).cpu).write(cpu);
+        }
+    } else {
+        follow(task, Thread { off_ns: now, runnable_ns, process: task::key(task), wait, cpu });
+    }
+}
+
+/// A watched thread gets a CPU: what it waited for is over.
+#[inline(always)]
+fn enter(previous: Typed, next: Typed, group: u16, now: u64) {
+    let Some(thread) = THREADS.get_ptr_mut(next.read::<u32>(offset!(task_pid))) else { return };
+    // SAFETY: aligned words of the map's entry, which only the hooks of this very thread write.
+    let (off_ns, runnable_ns, wait) = unsafe {
+        let all = ((*thread).off_ns, (*thread).runnable_ns, (*thread).wait);
+        (&raw mut (*thread).off_ns).write(0);
+        (&raw mut (*thread).runnable_ns).write(0);
+        all
+    };
+    let Some(latency) = latency(group) else { return };
+    if off_ns != 0 {
+        count(latency, wait, off_ns, now);
+    }
+    if runnable_ns != 0 {
+        count(latency, WAIT_RUN_QUEUE, runnable_ns, now);
+    }
+    if !emit::wanted(Kind::STALL) {
+        return;
+    }
+    let queued = if runnable_ns == 0 { 0 } else { now.saturating_sub(runnable_ns) };
+    let woken_ns = if runnable_ns == 0 { now } else { runnable_ns };
+    let slept = if off_ns == 0 || wait != WAIT_UNINTERRUPTIBLE { 0 } else { woken_ns.saturating_sub(off_ns) };
+    if slept != 0 && slept >= config!(stall_uninterruptible_ns) {
+        tell(previous, next, STALL_UNINTERRUPTIBLE, slept);
+    }
+    if queued != 0 && queued >= config!(stall_run_queue_ns) {
+        tell(previous, next, STALL_RUN_QUEUE, queued);
+    }
+}
+
+/// Counts a wait that ends now.
+#[inline(always)]
+fn count(latency: *mut CpuLatency, wait: u32, since: u64, now: u64) {
+    if now < since {
+        // SAFETY: this CPU's entry, and interrupts are disabled.
+        unsafe { (*latency).negative += 1 };
+        return;
+    }
+    // The logarithm of 0 is that of 1: both are below 2 us.
+    let mut bucket = u64::from(63 - ((now - since) / 1000).max(1).leading_zeros());
+    if bucket > LAST_BUCKET {
+        bucket = LAST_BUCKET;
+    }
+    let at = u64::from(wait & 3) * LATENCY_BUCKETS as u64 + (bucket & LAST_BUCKET);
+    // SAFETY: one of the `WAITS * LATENCY_BUCKETS` numbers of this CPU's entry.
+    unsafe { *(&raw mut (*latency).waits).cast::<u64>().add(at as usize) += 1 };
+}
+
+/// The histograms of a group on this CPU.
+#[inline(always)]
+fn latency(group: u16) -> Option<*mut CpuLatency> {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    LATENCY.get_ptr_mut(u32::from(group) * config!(cpus) + cpu)
+}
+
+/// Makes a record of a stall.
+#[inline(always)]
+fn tell(previous: Typed, next: Typed, what: u32, waited_ns: u64) {
+    if !filter::passes(next) {
+        return;
+    }
+    let Some(attempt) = Attempt::new(Kind::STALL) else { return };
+    let Some(mut entry) = attempt.reserve::<Stall>() else { return };
+    let stall = entry.as_mut_ptr();
+    // SAFETY: places within the reserved record; `instead_comm` lies at an 8-byte boundary.
+    unsafe {
+        task::fill(&raw mut (*stall).task, next);
+        (&raw mut (*stall).waited_ns).write(waited_ns);
+        (&raw mut (*stall).instead).write(task::key(previous));
+        (&raw mut (*stall).instead_comm).cast::<[u64; 2]>().write(task::comm(previous));
+        (&raw mut (*stall).what).write(what);
+        (&raw mut (*stall).reserved).write(0);
+    }
+    attempt.submit(entry);
+}
+
+/// A thread ends. The last one of its group is not watched any more when it leaves its CPU for good.
+#[inline(always)]
+pub(crate) fn ended<K: Kernel>(task: K) {
+    if config!(watch) & WATCH_LATENCY != 0 && watch::group(task::tgid(task)) != 0 {
+        forget(task);
+    }
+}
+
+#[inline(always)]
+fn forget<K: Kernel>(task: K) {
+    // Absent is as good as removed.
+    let _ = THREADS.remove(task.read::<u32>(offset!(task_pid)));
+}
