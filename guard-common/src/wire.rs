@@ -38,6 +38,8 @@ impl Kind {
     pub const SNAPSHOT: Self = Self(8);
     /// What a watch group waited in an interval: made in userspace (never in the ring).
     pub const LATENCY: Self = Self(9);
+    /// What a process or a control group uses: made in userspace (never in the ring).
+    pub const RESOURCES: Self = Self(10);
 
     /// How many kinds the ring carries: the length of every per-kind counter.
     pub const COUNT: usize = 8;
@@ -68,6 +70,7 @@ impl Kind {
             Self::STALL => "stall",
             Self::SNAPSHOT => "snapshot",
             Self::LATENCY => "latency",
+            Self::RESOURCES => "resources",
             _ => "unknown",
         }
     }

@@ -21,7 +21,7 @@ use guard_core::{Core, Effect, Limits};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
-use crate::sample::Sampler;
+use crate::sample::{Sampler, Sampling};
 use crate::sensor::{Error, Latencies, Options, Report, Sensor};
 
 /// How long a crowd of records gathers, unless the user asks otherwise.
@@ -49,6 +49,7 @@ pub struct Feed {
     stuck: Every,
     /// When it is told what watch groups waited, if that is wanted.
     latency: Every,
+    sampling: Option<Sampling>,
 }
 
 /// How often stuck threads are looked for.
@@ -80,13 +81,14 @@ impl Feed {
         tracing::info!("attached");
         let stuck = Every::new(options.kinds.contains(&Kind::STALL).then_some(STUCK_INTERVAL));
         let latency = Every::new(options.latency.and_then(|latency| latency.interval));
-        Ok(Self { sensor, core, interval, gathered: Some(Instant::now()), due: Due::Records, stuck, latency })
+        let (gathered, due) = (Some(Instant::now()), Due::Records);
+        Ok(Self { sensor, core, interval, gathered, due, stuck, latency, sampling: None })
     }
 
     /// Waits until a turn is due. Costs nothing while nothing happens; dropping the future is safe.
     ///
     /// # Errors
-    /// If the ring cannot be polled, or the waiting threads cannot be looked through.
+    /// If the ring cannot be polled, or the kernel refuses to let threads be looked through.
     pub async fn ready(&mut self) -> Result<(), Error> {
         let held = self.core.poll_timeout().map(|at_ns| Instant::now() + until(at_ns));
         self.due = tokio::select! {
@@ -97,6 +99,12 @@ impl Feed {
                 Due::Records
             }
             () = at(held) => Due::Verdict,
+            () = at(self.sampling.as_ref().map(Sampling::next)) => {
+                if let Some(sampling) = &mut self.sampling {
+                    sampling.tell(&mut self.core)?;
+                }
+                Due::Told
+            }
             () = at(self.latency.next) => Due::Latency,
             () = at(self.stuck.next) => {
                 self.stuck.is_over();
@@ -155,6 +163,18 @@ impl Feed {
             self.sensor.tell_latency(&mut self.core);
         }
         self.core.handle_timeout(u64::MAX);
+        Ok(())
+    }
+
+    /// From now on, events tell at this interval what each observed process uses, and each control group that one of
+    /// them is in. Needs [`Options::samples`]; without, there are none.
+    ///
+    /// # Errors
+    /// If the mounted control group hierarchies cannot be read.
+    pub fn sample_every(&mut self, interval: Duration) -> Result<(), Error> {
+        if let Some(sampler) = self.sensor.sampler() {
+            self.sampling = Some(Sampling::new(sampler, interval)?);
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use globset::GlobMatcher;
 use guard_common::wire::Kind;
-use guard_core::event::{Action, Event, Process};
+use guard_core::event::{Action, Cgroup, Event, Process};
 use guard_core::ids::ProcId;
 
 /// All conditions; an event must meet every one that is given. A gap and a resync always pass:
@@ -59,25 +59,35 @@ impl Filter {
     /// Whether the event is shown. Must be asked about every event, in order: lineage is learned
     /// from all of them.
     pub fn passes(&mut self, event: &Event) -> bool {
-        let Some(process) = event.action.process() else { return true };
+        let process = match &event.action {
+            Action::Group(group) => return self.passes_group(&group.cgroup),
+            action => match action.process() {
+                Some(process) => process,
+                None => return true,
+            },
+        };
         let related = self.conditions.trees.is_empty() || self.learn(process);
         let Conditions { kinds, pids, uid, cgroup, container, comm, exe, .. } = &self.conditions;
-        let in_container = |prefix: &String| {
-            process
-                .cgroup
-                .container
-                .as_ref()
-                .is_some_and(|container| container.id.starts_with(prefix.as_str()))
-        };
         let runs = |glob| process.program.as_ref().is_some_and(|program| matches(glob, &program.executable));
         related
             && (kinds.is_empty() || kinds.contains(&kind(&event.action)))
             && (pids.is_empty() || pids.contains(&process.id.pid))
             && uid.is_none_or(|uid| process.uid == uid)
             && cgroup.as_ref().is_none_or(|above| within(process.cgroup.path.as_deref(), above))
-            && container.as_ref().is_none_or(in_container)
+            && container.as_ref().is_none_or(|prefix| is_container(&process.cgroup, prefix))
             && comm.as_ref().is_none_or(|glob| matches(glob, process.name.as_bytes()))
             && exe.as_ref().is_none_or(runs)
+    }
+
+    /// What a control group uses is shown unless there is a condition that only a process can meet.
+    fn passes_group(&self, group: &Cgroup) -> bool {
+        let Conditions { kinds, pids, trees, uid, cgroup, container, comm, exe } = &self.conditions;
+        let about_processes =
+            !pids.is_empty() || !trees.is_empty() || uid.is_some() || comm.is_some() || exe.is_some();
+        !about_processes
+            && (kinds.is_empty() || kinds.contains(&Kind::RESOURCES))
+            && cgroup.as_ref().is_none_or(|above| within(group.path.as_deref(), above))
+            && container.as_ref().is_none_or(|prefix| is_container(group, prefix))
     }
 
     /// Whether the process belongs to one of the trees; remembers it if so.
@@ -106,6 +116,7 @@ pub const fn kind(action: &Action) -> Kind {
         Action::Listen { .. } => Kind::LISTEN,
         Action::Stall { .. } => Kind::STALL,
         Action::Latency { .. } => Kind::LATENCY,
+        Action::Resources { .. } | Action::Group(_) => Kind::RESOURCES,
         // These are about all kinds; they never get here through a filter.
         Action::Gap(_) | Action::Resync(_) => Kind(u32::MAX),
     }
@@ -113,6 +124,11 @@ pub const fn kind(action: &Action) -> Kind {
 
 fn matches(glob: &GlobMatcher, bytes: &[u8]) -> bool {
     glob.is_match(Path::new(OsStr::from_bytes(bytes)))
+}
+
+/// Whether a control group is that of the container whose id begins so.
+fn is_container(group: &Cgroup, prefix: &str) -> bool {
+    group.container.as_ref().is_some_and(|container| container.id.starts_with(prefix))
 }
 
 /// Whether a control group's path is `above` or below it.
@@ -135,7 +151,7 @@ fn below_mount(path: &str) -> &str {
 mod tests {
     use std::sync::Arc;
 
-    use guard_core::event::{Cgroup, Container, Gap, Name, Program};
+    use guard_core::event::{Container, Gap, Group, Name, Program};
 
     use super::*;
 
@@ -161,6 +177,22 @@ mod tests {
         assert_eq!(passed, [true, true, true, false, true, false]);
         // A member stays one when its parent has gone and init took it in.
         assert!(filter.passes(&fork(process(13, 1))));
+    }
+
+    #[test]
+    fn what_a_group_uses_passes_conditions_on_groups_only() {
+        let cgroup = Arc::new(Cgroup { path: Some("/a/b".into()), ..Cgroup::default() });
+        let action = Action::Group(Box::new(Group { cgroup, ..Group::default() }));
+        let event = Event { time_ns: 1, cpu: 0, sequence: 0, action };
+        let passes = |conditions| Filter::new(conditions).passes(&event);
+        let none = Conditions::default;
+        assert!(passes(none()));
+        assert!(passes(Conditions { kinds: vec![Kind::RESOURCES], cgroup: Some("/a".into()), ..none() }));
+        assert!(!passes(Conditions { kinds: vec![Kind::EXIT], ..none() }));
+        assert!(!passes(Conditions { cgroup: Some("/a/c".into()), ..none() }));
+        assert!(!passes(Conditions { container: Some("0123456789ab".into()), ..none() }));
+        assert!(!passes(Conditions { uid: Some(0), ..none() }));
+        assert!(!passes(Conditions { pids: vec![1], ..none() }));
     }
 
     #[test]

@@ -65,8 +65,9 @@ impl Redactor {
             | Action::Oom { process, .. }
             | Action::Listen { process, .. }
             | Action::Stall { process, .. }
-            | Action::Latency { process, .. } => *process = clean,
-            Action::Gap(_) | Action::Resync(_) => {}
+            | Action::Latency { process, .. }
+            | Action::Resources { process, .. } => *process = clean,
+            Action::Group(_) | Action::Gap(_) | Action::Resync(_) => {}
         }
         Some(event)
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use guard_common::wire::Kind;
 use guard_core::event::{
-    Action, Cause, Cgroup, Container, Drift, Event, Exec, Exit, ExitStatus, Gap, Listen, LossCause, Lost,
-    Name, Oom, Origin, Process, Program, ProgramFlags, Resync, ResyncReason, Sender, Signal, SignalResult,
-    Usage,
+    Action, Cause, Cgroup, Container, Drift, Event, Exec, Exit, ExitStatus, Gap, Group, Listen, LossCause,
+    Lost, Name, Oom, Origin, Process, Program, ProgramFlags, Resync, ResyncReason, Sender, Signal,
+    SignalResult, Usage,
 };
 use guard_core::ids::{BootId, ProcId};
 use guard_core::latency::{BUCKETS, GroupLatency, Histogram, Instead, Latency, Stall, Waited};
+use guard_core::resources::{GroupResources, Percent, Pressure, Resources, Sample, Stalled};
 use guard_userspace::clock::Stamp;
 use guard_userspace::show::compact::CompactWriter;
 use guard_userspace::show::escape::is_hidden;
@@ -251,6 +252,50 @@ fn latency() -> impl Strategy<Value = Latency> {
     )
 }
 
+fn percent() -> impl Strategy<Value = Percent> {
+    (0_u64..1 << 40).prop_map(|hundredths| Percent { hundredths })
+}
+
+/// Of the process at the time: what an event says twice is not written twice.
+fn sample() -> impl Strategy<Value = Sample> {
+    let optional = (of(any::<u64>()), of(any::<u64>()), of(any::<u64>()), of(any::<u64>()));
+    (any::<[u64; 3]>(), any::<[u32; 2]>(), optional, of(percent())).prop_map(
+        |([cpu_ns, rss_bytes, swap_bytes], [open_files, threads], optional, cpu)| {
+            let (run_delay_ns, open_files_limit, read_bytes, write_bytes) = optional;
+            let used = Resources {
+                cpu_ns,
+                run_delay_ns,
+                rss_bytes,
+                swap_bytes,
+                open_files,
+                open_files_limit,
+                threads,
+                read_bytes,
+                write_bytes,
+                ..Resources::default()
+            };
+            Sample { used, cpu }
+        },
+    )
+}
+
+fn group() -> impl Strategy<Value = Group> {
+    let stall = || (percent(), any::<u64>()).prop_map(|(avg10, total_ns)| Stalled { avg10, total_ns });
+    let pressure = || of((stall(), of(stall())).prop_map(|(some, full)| Pressure { some, full }));
+    (cgroup(), any::<[Option<u64>; 2]>(), [pressure(), pressure(), pressure()]).prop_map(
+        |(cgroup, [memory_bytes, memory_limit_bytes], [cpu_pressure, memory_pressure, io_pressure])| Group {
+            cgroup: Arc::new(cgroup),
+            used: GroupResources {
+                memory_bytes,
+                memory_limit_bytes,
+                cpu_pressure,
+                memory_pressure,
+                io_pressure,
+            },
+        },
+    )
+}
+
 fn action() -> impl Strategy<Value = Action> {
     let process = || process().prop_map(Arc::new).boxed();
     let oom = of(cgroup().prop_map(Arc::new)).prop_map(|memory_cgroup| Oom { memory_cgroup });
@@ -266,14 +311,24 @@ fn action() -> impl Strategy<Value = Action> {
         (process(), stall()).prop_map(|(process, stall)| Action::Stall { process, stall }),
         (process(), latency())
             .prop_map(|(process, latency)| Action::Latency { process, latency: Box::new(latency) }),
+        (process(), sample())
+            .prop_map(|(process, sample)| Action::Resources { process, sample: Box::new(sample) }),
+        group().prop_map(|group| Action::Group(Box::new(group))),
         gap().prop_map(Action::Gap),
         resync().prop_map(Action::Resync),
     ]
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    (0_u64..1 << 60, any::<u32>(), any::<u64>(), action())
-        .prop_map(|(time_ns, cpu, sequence, action)| Event { time_ns, cpu, sequence, action })
+    (0_u64..1 << 60, any::<u32>(), any::<u64>(), action()).prop_map(|(time_ns, cpu, sequence, mut action)| {
+        if let Action::Resources { process, sample } = &mut action {
+            sample.used.id = process.id;
+            sample.used.time_ns = time_ns;
+            sample.used.cgroup_hierarchy = process.cgroup.hierarchy;
+            sample.used.cgroup_id = process.cgroup.id;
+        }
+        Event { time_ns, cpu, sequence, action }
+    })
 }
 
 fn stamp() -> impl Strategy<Value = Stamp> {

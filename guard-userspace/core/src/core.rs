@@ -7,7 +7,7 @@ use guard_common::decode::{self, Record};
 use guard_common::wire::{self, Header, Kind, ProcKey, Snapshot, TASK_ENDING, Task};
 use rustc_hash::FxHashMap;
 
-use crate::event::{Action, Cause, Event, Exit, ExitStatus, Gap, Name, Oom, Process, Program, Resync};
+use crate::event::{Action, Cause, Event, Exit, ExitStatus, Gap, Group, Name, Oom, Process, Program, Resync};
 use crate::groups::Groups;
 use crate::ids::ProcId;
 use crate::latency::{GroupLatency, Stall, Waited};
@@ -15,7 +15,9 @@ use crate::limits::{Limits, VERDICT_WINDOW_NS};
 use crate::process::cause::{self, Verdict};
 use crate::process::held::Held;
 use crate::process::{Cgroups, Ended, Settled, Table, convert, usage};
+use crate::resources::{GroupResources, Resources, Sample};
 use crate::resync::{Comparison, Resyncing, Tombstone};
+use crate::samples::Samples;
 
 /// What happens to the core.
 #[derive(Debug)]
@@ -98,6 +100,18 @@ pub enum Input<'a> {
         /// The CPU that it left.
         cpu: u32,
     },
+    /// What a process uses. One that is not known to live, because a record about it is still to come or was lost, is
+    /// left out.
+    Sample(&'a Resources),
+    /// What a control group uses.
+    GroupSample {
+        /// 0 for cgroup v2, else the v1 hierarchy's id.
+        hierarchy: u32,
+        /// Id within the hierarchy.
+        id: u64,
+        /// What it uses.
+        used: GroupResources,
+    },
 }
 
 /// What the core asks for.
@@ -135,6 +149,7 @@ pub struct Core {
     cgroups: Cgroups,
     held: Held,
     groups: Groups,
+    samples: Samples,
     /// Gaps that lost signal records.
     signal_losses: u32,
     resyncing: Resyncing,
@@ -151,6 +166,7 @@ impl Core {
             cgroups: Cgroups::new(limits.cgroups),
             held: Held::default(),
             groups: Groups::default(),
+            samples: Samples::new(limits.processes),
             signal_losses: 0,
             resyncing: Resyncing::default(),
             limits,
@@ -183,6 +199,14 @@ impl Core {
             }
             Input::Latency { group, waits } => self.latency(now_ns, group, waits),
             Input::Stuck { key, waited_ns, cpu } => self.stuck(now_ns, key, waited_ns, cpu),
+            Input::Sample(used) => self.sample(used),
+            Input::GroupSample { hierarchy, id, used } => {
+                let cgroup = self.cgroups.get(hierarchy, id);
+                self.emit(
+                    sampled(Kind::RESOURCES, now_ns, 0),
+                    Action::Group(Box::new(Group { cgroup, used })),
+                );
+            }
         }
     }
 
@@ -217,6 +241,12 @@ impl Core {
     #[must_use]
     pub fn processes(&self) -> &Table {
         &self.processes
+    }
+
+    /// The path of a control group below its hierarchy's root, if it is known.
+    #[must_use]
+    pub fn cgroup_path(&self, hierarchy: u32, id: u64) -> Option<&str> {
+        self.cgroups.path(hierarchy, id)
     }
 
     fn snapshot(&mut self, task: &Task, program: Option<Arc<Program>>) {
@@ -264,6 +294,7 @@ impl Core {
         let status = ExitStatus::from_wait(record.status);
         let Verdict { cause, open } = cause::judge(status, evidence.as_deref(), self.signal_losses);
         let id = process.id;
+        self.samples.forget(id);
         let lifetime_ns = if id.start_ns == 0 { 0 } else { header.time_ns.saturating_sub(id.start_ns) };
         let exit = Box::new(Exit {
             status,
@@ -354,6 +385,13 @@ impl Core {
     fn known(&self, id: ProcId) -> Arc<Process> {
         let known = self.processes.get(id).cloned();
         known.unwrap_or_else(|| Arc::new(Process { id, ..Process::default() }))
+    }
+
+    fn sample(&mut self, used: &Resources) {
+        let cgroup = self.cgroups.get(used.cgroup_hierarchy, used.cgroup_id);
+        let Some(process) = self.processes.place(used.id, cgroup) else { return };
+        let sample = Box::new(Sample { used: *used, cpu: self.samples.cpu(used) });
+        self.emit(sampled(Kind::RESOURCES, used.time_ns, 0), Action::Resources { process, sample });
     }
 
     /// A gap does not end what is held: the record that an exit waits for may still come, and the

@@ -9,6 +9,7 @@ use guard_common::wire::Kind;
 
 use crate::ids::ProcId;
 use crate::latency::{Latency, Stall};
+use crate::resources::{GroupResources, Sample};
 
 /// One thing that happened, with the process that it happened to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,10 @@ pub enum Action {
     Stall { process: Arc<Process>, stall: Stall },
     /// What a watch group waited in an interval; `process` is its root.
     Latency { process: Arc<Process>, latency: Box<Latency> },
+    /// What a process uses, as sampled.
+    Resources { process: Arc<Process>, sample: Box<Sample> },
+    /// What a control group uses, as sampled.
+    Group(Box<Group>),
     /// Kernel records were lost.
     Gap(Gap),
     /// The process table was compared with the kernel's own.
@@ -63,12 +68,13 @@ impl Action {
             Self::Listen { .. } => "listen",
             Self::Stall { .. } => "stall",
             Self::Latency { .. } => "latency",
+            Self::Resources { .. } | Self::Group(_) => "resources",
             Self::Gap(_) => "gap",
             Self::Resync(_) => "resync",
         }
     }
 
-    /// The subject; a gap and a resync have none.
+    /// The subject; a gap, a resync and a control group have none.
     #[must_use]
     pub const fn process(&self) -> Option<&Arc<Process>> {
         match self {
@@ -79,8 +85,9 @@ impl Action {
             | Self::Oom { process, .. }
             | Self::Listen { process, .. }
             | Self::Stall { process, .. }
-            | Self::Latency { process, .. } => Some(process),
-            Self::Gap(_) | Self::Resync(_) => None,
+            | Self::Latency { process, .. }
+            | Self::Resources { process, .. } => Some(process),
+            Self::Group(_) | Self::Gap(_) | Self::Resync(_) => None,
         }
     }
 }
@@ -390,6 +397,15 @@ pub struct Oom {
 pub struct Listen {
     /// Local address and port.
     pub address: std::net::SocketAddr,
+}
+
+/// A control group and what it uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// The group.
+    pub cgroup: Arc<Cgroup>,
+    /// What it uses.
+    pub used: GroupResources,
 }
 
 /// A stretch in which kernel records were lost: after the event before this one and before the

@@ -23,6 +23,7 @@ mod core;
 mod groups;
 mod limits;
 mod resync;
+mod samples;
 #[cfg(test)]
 #[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../tests/testkit/mod.rs"]

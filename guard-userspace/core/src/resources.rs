@@ -36,6 +36,15 @@ pub struct Resources {
     pub cgroup_hierarchy: u32,
 }
 
+/// A sample of a process, and what it says in comparison with the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// What it uses.
+    pub used: Resources,
+    /// CPU time since the sample before; `None` if there is none that this one can be compared with.
+    pub cpu: Option<Percent>,
+}
+
 /// What a control group uses, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupResources {
@@ -55,14 +64,14 @@ pub struct GroupResources {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
     /// At least one task was stalled.
-    pub some: Stall,
+    pub some: Stalled,
     /// All tasks were stalled at once; `None` where the kernel does not say, as for CPUs before 5.13.
-    pub full: Option<Stall>,
+    pub full: Option<Stalled>,
 }
 
 /// Time in which tasks were stalled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stall {
+pub struct Stalled {
     /// Share of the last 10 s.
     pub avg10: Percent,
     /// Nanoseconds so far.

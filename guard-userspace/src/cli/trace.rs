@@ -27,6 +27,9 @@ use crate::units;
 /// Old files kept unless `--keep` says otherwise.
 const KEEP: u32 = 5;
 
+/// Between samples unless `--sample-interval` says otherwise.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
 const EXAMPLES: &str = "\
 EXAMPLES
   processguard trace
@@ -37,6 +40,8 @@ EXAMPLES
       Python programs as they start, with secrets replaced by [redacted]
   processguard trace --format json --output /var/log/pg.json --max-size 64MiB --keep 5
       a complete record that stays below 384 MiB
+  processguard trace --events resources --tree 812 --sample-interval 5s
+      what each process below 812 uses, and their control groups with their pressure, every 5 seconds
   processguard trace --input /var/log/pg.json --events exit --comm nginx
       the deaths of nginx in that record; needs no privileges
 
@@ -90,8 +95,8 @@ pub(super) struct Arguments {
     #[arg(long, short, help_heading = "Output")]
     quiet: bool,
 
-    /// Kinds of events: some of fork,exec,exit,signal,oom,listen,stall,latency [default: all but the last
-    /// two, which need --pid or --tree]
+    /// Kinds of events: some of fork,exec,exit,signal,oom,listen,stall,latency,resources [default: all but the
+    /// last three, which need --pid or --tree]
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = values::event, help_heading = "Filters")]
     events: Vec<Kind>,
 
@@ -138,6 +143,10 @@ pub(super) struct Arguments {
     /// How long records gather in the kernel after the first one woke us [default: 20ms]
     #[arg(long, value_name = "TIME", value_parser = units::duration, conflicts_with = "input", help_heading = "Source")]
     interval: Option<Duration>,
+
+    /// How often a resources event tells what each process uses, and each control group with one of them [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = values::sample_interval, conflicts_with = "input", help_heading = "Source")]
+    sample_interval: Option<Duration>,
 
     /// Size of the kernel's ring buffer, a power of two [default: 4MiB]
     #[arg(long, value_name = "SIZE", value_parser = values::ring_size, conflicts_with = "input", help_heading = "Source")]
@@ -194,13 +203,13 @@ fn concat_help() -> String {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        if let Some(kind) = self.scheduler_event()
+        if let Some(kind) = self.named_only()
             && self.input.is_none()
             && self.pid.is_empty()
             && self.tree.is_empty()
         {
             return Err(Failure::Usage(format!(
-                "--events {}: waits are followed for named processes only; add --pid PID or --tree PID; see --help",
+                "--events {}: only named processes are followed so closely; add --pid PID or --tree PID; see --help",
                 kind.name()
             )));
         }
@@ -253,6 +262,12 @@ impl Arguments {
         }
     }
 
+    /// An event of named processes only, if one was asked for.
+    fn named_only(&self) -> Option<Kind> {
+        let costly = |kind: &Kind| matches!(*kind, Kind::STALL | Kind::LATENCY | Kind::RESOURCES);
+        self.events.iter().copied().find(costly)
+    }
+
     /// An event that needs the scheduler's hooks, if one was asked for.
     fn scheduler_event(&self) -> Option<Kind> {
         self.events.iter().copied().find(|kind| matches!(*kind, Kind::STALL | Kind::LATENCY))
@@ -275,6 +290,10 @@ impl Arguments {
         })
     }
 
+    fn samples(&self) -> bool {
+        self.events.contains(&Kind::RESOURCES)
+    }
+
     fn live(&self) -> live::Live {
         let watch = match (self.pid.as_slice(), self.tree.as_slice()) {
             ([], []) => Watch::All,
@@ -288,7 +307,7 @@ impl Arguments {
                 uid: self.uid,
                 cgroup: self.cgroup.clone(),
                 child_signals: self.child_signals,
-                samples: false,
+                samples: self.samples(),
                 ring_bytes: self.ring_size.unwrap_or(RING_BYTES),
                 attach: match self.attach.unwrap_or(AttachBy::Auto) {
                     AttachBy::Auto => Attach::Auto,
@@ -300,6 +319,7 @@ impl Arguments {
             },
             interval: self.interval.unwrap_or(feed::INTERVAL),
             duration: self.duration,
+            sample_interval: self.sample_interval.unwrap_or(SAMPLE_INTERVAL),
         }
     }
 }

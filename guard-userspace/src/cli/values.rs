@@ -9,12 +9,31 @@ use guard_common::wire::Kind;
 use crate::units;
 
 /// Kinds of events that `--events` can name, in the order of their numbers.
-pub(super) const EVENTS: [Kind; 8] =
-    [Kind::FORK, Kind::EXEC, Kind::EXIT, Kind::SIGNAL, Kind::OOM, Kind::LISTEN, Kind::STALL, Kind::LATENCY];
+pub(super) const EVENTS: [Kind; 9] = [
+    Kind::FORK,
+    Kind::EXEC,
+    Kind::EXIT,
+    Kind::SIGNAL,
+    Kind::OOM,
+    Kind::LISTEN,
+    Kind::STALL,
+    Kind::LATENCY,
+    Kind::RESOURCES,
+];
 
 pub(super) fn event(text: &str) -> Result<Kind, String> {
     let known = EVENTS.into_iter().find(|kind| kind.name() == text);
-    known.ok_or_else(|| "use some of fork,exec,exit,signal,oom,listen,stall,latency".to_owned())
+    known.ok_or_else(|| "use some of fork,exec,exit,signal,oom,listen,stall,latency,resources".to_owned())
+}
+
+/// How often resources are sampled. The shares of CPU time would be noise in less.
+pub(super) fn sample_interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    match units::duration(text) {
+        Ok(interval) if interval >= SHORTEST => Ok(interval),
+        Ok(_) => Err("samples need an interval of at least 100ms".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(super) fn pid(text: &str) -> Result<u32, String> {
@@ -108,6 +127,10 @@ mod tests {
     fn values_and_their_remedies() {
         assert_eq!(event("exec"), Ok(Kind::EXEC));
         assert!(event("cgroup").is_err(), "an internal kind");
+        assert_eq!(sample_interval("1s"), Ok(Duration::from_secs(1)));
+        for text in ["99ms", "0s", "1", ""] {
+            assert!(sample_interval(text).is_err(), "{text}");
+        }
         assert_eq!(pid("4194304"), Ok(4_194_304));
         for text in ["0", "-1", "4194305", "x", ""] {
             assert!(pid(text).is_err(), "{text}");

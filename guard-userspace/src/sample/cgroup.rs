@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use guard_core::resources::{GroupResources, Percent, Pressure, Stall};
+use guard_core::resources::{GroupResources, Percent, Pressure, Stalled};
 
 use crate::sensor::{Error, cgroups};
 
@@ -76,7 +76,7 @@ fn parse_pressure(text: &str) -> Option<Pressure> {
     Some(Pressure { some, full: line("full").and_then(parse_stall) })
 }
 
-fn parse_stall(line: &str) -> Option<Stall> {
+fn parse_stall(line: &str) -> Option<Stalled> {
     let value = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     // Always with two decimals.
     let (whole, hundredths) = value("avg10")?.split_once('.')?;
@@ -84,7 +84,7 @@ fn parse_stall(line: &str) -> Option<Stall> {
     let hundredths = whole.parse::<u64>().ok()?.checked_mul(100)?.checked_add(hundredths)?;
     // In microseconds.
     let total_ns = value("total")?.parse::<u64>().ok()?.checked_mul(1_000)?;
-    Some(Stall { avg10: Percent { hundredths }, total_ns })
+    Some(Stalled { avg10: Percent { hundredths }, total_ns })
 }
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ mod tests {
         );
         let groups = Groups { v2: Some(root.path().into()), v1_memory: None };
         let read = groups.read("/system.slice/nginx.service");
-        let stall = |hundredths, total_ns| Stall { avg10: Percent { hundredths }, total_ns };
+        let stall = |hundredths, total_ns| Stalled { avg10: Percent { hundredths }, total_ns };
         let expected = GroupResources {
             memory_bytes: Some(12_345_678),
             memory_limit_bytes: None,
@@ -142,7 +142,7 @@ mod tests {
             Groups { v2: Some(root.path().join("unified")), v1_memory: Some(root.path().join("memory")) };
         let read = groups.read("/a");
         assert_eq!((read.memory_bytes, read.memory_limit_bytes), (Some(4096), Some(8192)));
-        assert_eq!(read.memory_pressure, Some(Pressure { some: Stall::default(), full: None }));
+        assert_eq!(read.memory_pressure, Some(Pressure { some: Stalled::default(), full: None }));
         assert_eq!(groups.read("/b"), GroupResources::default(), "that limit is none");
     }
 

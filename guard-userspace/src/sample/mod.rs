@@ -3,12 +3,14 @@
 pub mod cgroup;
 mod processes;
 mod pss;
+mod sampling;
 
 use guard_core::ids::ProcId;
 use procfs::process::Process;
 
 pub use processes::Sampler;
 pub use pss::{PssError, pss};
+pub(crate) use sampling::Sampling;
 
 /// Opens a process's directory in /proc, if the process is still there. What is read below it cannot be another's:
 /// it fails once the process has gone. Its start time, in ticks, says that it is not a later one with the same pid.

@@ -17,8 +17,8 @@ use guard_core::event::{
 use guard_core::ids::ProcId;
 use guard_core::latency::{GroupLatency, Latency, Stall, Waited};
 
-use super::escape;
 use super::when::{Timestamps, When};
+use super::{escape, resources};
 use crate::clock::Stamp;
 use crate::names::{ALL_CAPABILITIES, SignalName, capabilities};
 
@@ -60,16 +60,18 @@ impl CompactWriter {
             Action::Signal { .. } => YELLOW,
             Action::Listen { .. } | Action::Latency { .. } => MAGENTA,
             Action::Stall { .. } => RED,
+            Action::Resources { .. } | Action::Group(_) => DIM,
             Action::Oom { .. } | Action::Gap(_) => BOLD_RED,
             Action::Resync(_) => BOLD,
         };
-        paint.with(out, style, |out| pad(out, event.action.name().as_bytes(), 6));
+        paint.with(out, style, |out| pad(out, word(&event.action).as_bytes(), 6));
         out.push(b' ');
         let Some(process) = event.action.process() else {
             out.extend_from_slice(b"      -  -                ");
             match &event.action {
                 Action::Gap(gap) => paint.with(out, BOLD_RED, |out| lost(out, gap)),
                 Action::Resync(resync) => self::resync(out, resync),
+                Action::Group(group) => resources::group(out, group),
                 _ => {}
             }
             out.push(b'\n');
@@ -92,6 +94,7 @@ pub fn story(action: &Action) -> String {
         (_, Some(process)) => Paint { color: false }.story(out, action, process),
         (Action::Gap(gap), None) => lost(out, gap),
         (Action::Resync(resync), None) => self::resync(out, resync),
+        (Action::Group(group), None) => resources::group(out, group),
         (_, None) => {}
     })
 }
@@ -149,7 +152,8 @@ impl Paint {
             Action::Listen { listen, .. } => put(out, format_args!("tcp {}", listen.address)),
             Action::Stall { stall, .. } => self::stall(out, stall),
             Action::Latency { latency, .. } => self::latency(out, latency),
-            Action::Gap(_) | Action::Resync(_) => {}
+            Action::Resources { sample, .. } => resources::sample(out, sample),
+            Action::Group(_) | Action::Gap(_) | Action::Resync(_) => {}
         }
     }
 
@@ -222,6 +226,14 @@ impl Paint {
                 out.push(b']');
             });
         }
+    }
+}
+
+/// The word of an action in its column: its name, or a shorter one.
+const fn word(action: &Action) -> &'static str {
+    match action {
+        Action::Resources { .. } | Action::Group(_) => "uses",
+        other => other.name(),
     }
 }
 
@@ -438,7 +450,7 @@ fn says_executable(program: &Program) -> bool {
 }
 
 /// `850us`, `1.24ms`, `12.5s`, `3m12s`, `5h07m`, `12d3h`.
-fn duration(out: &mut Vec<u8>, nanoseconds: u64) {
+pub(super) fn duration(out: &mut Vec<u8>, nanoseconds: u64) {
     const MICRO: u64 = 1_000;
     const MILLI: u64 = 1_000 * MICRO;
     const SECOND: u64 = 1_000 * MILLI;
@@ -464,7 +476,7 @@ fn three_digits(out: &mut Vec<u8>, hundredths: u64, unit: &str) {
 }
 
 /// `512KiB`, `2.93MiB`, `1.50GiB`.
-fn size(out: &mut Vec<u8>, bytes: u64) {
+pub(super) fn size(out: &mut Vec<u8>, bytes: u64) {
     match bytes {
         0..0x10_0000 => put(out, format_args!("{}KiB", bytes >> 10)),
         0x10_0000..0x4000_0000 => three_digits(out, u64_share(bytes, 20), "MiB"),
@@ -498,7 +510,7 @@ fn escaped_padded(out: &mut Vec<u8>, bytes: &[u8], width: usize) {
     out.resize(out.len() + width.saturating_sub(columns), b' ');
 }
 
-fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+pub(super) fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     // Writing to a vector cannot fail.
     let _ = out.write_fmt(arguments);
 }

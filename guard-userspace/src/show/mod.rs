@@ -3,6 +3,7 @@
 pub mod compact;
 pub mod escape;
 pub mod json;
+mod resources;
 pub mod when;
 
 use guard_core::event::Event;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use guard_common::wire::Kind;
-use guard_core::event::Action;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
@@ -12,6 +11,7 @@ use super::{Show, Wanted, quiet_if_closed};
 use crate::clock::{self, Stamp};
 use crate::exit::Failure;
 use crate::feed::{Feed, at};
+use crate::filter;
 use crate::sensor::Options;
 use crate::stop::Stop;
 
@@ -24,6 +24,8 @@ pub struct Live {
     pub interval: Duration,
     /// When the trace ends by itself.
     pub duration: Option<Duration>,
+    /// How often resources are sampled, if the sensor's options ask for samples.
+    pub sample_interval: Duration,
 }
 
 /// The kinds of records that the sensor must make so that these kinds of events can be shown.
@@ -64,7 +66,9 @@ async fn trace(live: &Live, show: Show) -> Result<(), Failure> {
     let stop = unsafe { AsyncFd::register_with_interest(stop, Interest::READABLE) }
         .map_err(|refused| Failure::System { action: "wait for signals", source: refused.into() })?;
     let stamp = Stamp { boot, utc_offset_ns: clock::utc_offset_ns() };
-    let mut trace = Trace { feed: Feed::attach(&live.sensor, live.interval)?, stamp, show };
+    let mut feed = Feed::attach(&live.sensor, live.interval)?;
+    feed.sample_every(live.sample_interval)?;
+    let mut trace = Trace { feed, stamp, show };
     trace.until_stopped(live, &stop).await?;
     trace.finish()
 }
@@ -97,8 +101,10 @@ impl Trace {
     fn forward(&mut self) -> Result<Wanted, Failure> {
         let mut wanted = Wanted::More;
         while let Some(event) = self.feed.poll_event() {
-            if matches!(event.action, Action::Latency { .. }) {
-                self.show.summary.kind(Kind::LATENCY).seen += 1;
+            // These are made here and not by the kernel programs, which count their own.
+            let kind = filter::kind(&event.action);
+            if matches!(kind, Kind::LATENCY | Kind::RESOURCES) {
+                self.show.summary.kind(kind).seen += 1;
             }
             wanted = self.show.event(&self.stamp, &event)?;
             if wanted == Wanted::Enough {

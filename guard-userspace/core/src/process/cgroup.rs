@@ -39,6 +39,11 @@ impl Cgroups {
         cgroup
     }
 
+    /// The path of a control group, if it is known.
+    pub(crate) fn path(&self, hierarchy: u32, id: u64) -> Option<&str> {
+        self.known.get((hierarchy, id))?.path.as_deref()
+    }
+
     /// The control group of an id, unless it is the root or none.
     pub(crate) fn below_root(&mut self, hierarchy: u32, id: u64) -> Option<Arc<Cgroup>> {
         (id > ROOT_ID).then(|| self.get(hierarchy, id))

@@ -272,6 +272,22 @@ impl Table {
         self.observe(id, time_ns, task, cgroup, None, |_, _| ()).0
     }
 
+    /// Takes in where a process is, from who looked at all that live. `None` if it is not known to live: its first
+    /// record is to come or was lost, or its last one has just come.
+    pub(crate) fn place(&mut self, id: ProcId, cgroup: Arc<Cgroup>) -> Option<Arc<Process>> {
+        if let Some(mut entry) = self.take_provisional(id) {
+            entry.process = Arc::new(Process { id, ..Process::clone(&entry.process) });
+            self.insert(id, id.start_ns, entry);
+        }
+        let alive = self.entries.is_alive(id);
+        let entry = self.entries.get_mut(id).filter(|_| alive)?;
+        if entry.process.cgroup != cgroup {
+            let moved = Process { cgroup, ..Process::clone(&entry.process) };
+            update(&mut entry.process, moved);
+        }
+        Some(Arc::clone(&entry.process))
+    }
+
     /// Where to remember what may explain the death of a process that did not end yet.
     pub(crate) fn evidence(&mut self, id: ProcId) -> Option<&mut Evidence> {
         let entry = self.entries.get_mut(id).filter(|entry| !entry.ended)?;

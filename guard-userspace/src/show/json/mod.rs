@@ -18,6 +18,7 @@
 
 mod model;
 mod read;
+mod resources;
 mod string;
 mod waits;
 mod write;

@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use super::resources::ResourcesPart;
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Line {
     #[serde(rename = "@timestamp")]
@@ -111,6 +113,7 @@ pub(super) struct Extras {
     pub(super) oom: Option<OomPart>,
     pub(super) stall: Option<StallPart>,
     pub(super) latency: Option<LatencyPart>,
+    pub(super) resources: Option<ResourcesPart>,
     #[serde(default)]
     pub(super) lost: Vec<LostPart>,
     pub(super) resync: Option<ResyncPart>,

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use guard_common::wire::Kind;
 use guard_core::event::{
-    Action, Cause, Cgroup, Container, Drift, Event, Exec, Exit, ExitStatus, Gap, Listen, LossCause, Lost,
-    Name, Oom, Origin, Process, Program, ProgramFlags, Resync, ResyncReason, Sender, Signal, SignalResult,
-    Usage,
+    Action, Cause, Cgroup, Container, Drift, Event, Exec, Exit, ExitStatus, Gap, Group, Listen, LossCause,
+    Lost, Name, Oom, Origin, Process, Program, ProgramFlags, Resync, ResyncReason, Sender, Signal,
+    SignalResult, Usage,
 };
 use guard_core::ids::{BootId, ProcId};
 use guard_core::latency::{Instead, Stall, Waited};
 
 use super::model;
+use super::resources::ResourcesPart;
 use super::string::to_bytes;
 use super::waits;
 use crate::clock::Stamp;
@@ -96,7 +97,7 @@ pub fn read(line: &[u8]) -> Result<Line, Error> {
             .ok_or_else(|| missing("summary", "processguard.summary"));
     }
     let (cpu, sequence) = (line.processguard.cpu, line.event.sequence);
-    let event = Event { time_ns, cpu, sequence, action: action(line)? };
+    let event = Event { time_ns, cpu, sequence, action: action(line, time_ns)? };
     Ok(Line::Event(Stamp { boot, utc_offset_ns }, Box::new(event)))
 }
 
@@ -109,8 +110,13 @@ const fn missing(action: &'static str, field: &'static str) -> Error {
     Error::Missing { action, field }
 }
 
-fn action(line: model::Line) -> Result<Action, Error> {
+fn action(line: model::Line, time_ns: u64) -> Result<Action, Error> {
     let model::Line { event, process, container, server, processguard: mut extras, .. } = line;
+    if event.action == "resources" && process.is_none() {
+        let cgroup = Arc::new(place(container, &mut extras));
+        let used = resources(extras.resources)?.group();
+        return Ok(Action::Group(Box::new(Group { cgroup, used })));
+    }
     let exit_code = process.as_ref().and_then(|process| process.exit_code);
     let subject = |action: &'static str, extras: &mut model::Extras| {
         let part = process.ok_or_else(|| missing(action, "process"))?;
@@ -152,16 +158,28 @@ fn action(line: model::Line) -> Result<Action, Error> {
             let part = extras.latency.ok_or_else(|| missing("latency", "processguard.latency"))?;
             Action::Latency { process, latency: Box::new(waits::from(&part)?) }
         }
+        "resources" => {
+            let process = subject("resources", &mut extras)?;
+            let place = (process.cgroup.hierarchy, process.cgroup.id);
+            let part = resources(extras.resources)?;
+            let sample = Box::new(part.sample(process.id, time_ns, place));
+            Action::Resources { process, sample }
+        }
         "gap" => Action::Gap(Gap { lost: extras.lost.into_iter().map(lost).collect::<Result<_, _>>()? }),
         "resync" => {
             let part = extras.resync.ok_or_else(|| missing("resync", "processguard.resync"))?;
             Action::Resync(resync(part)?)
         }
         other => {
-            let expected = "one of fork exec exit signal oom listen stall latency gap resync summary";
+            let expected =
+                "one of fork exec exit signal oom listen stall latency resources gap resync summary";
             return Err(field("event.action", other, expected));
         }
     })
+}
+
+fn resources(part: Option<ResourcesPart>) -> Result<ResourcesPart, Error> {
+    part.ok_or_else(|| missing("resources", "processguard.resources"))
 }
 
 fn process(
@@ -180,15 +198,7 @@ fn process(
         }
         None => (ProcId::NONE, Name::default()),
     };
-    let group = match extras.cgroup.take() {
-        Some(part) => {
-            let mut group = cgroup(part);
-            group.unit = extras.unit.take();
-            group.container = container.map(self::container);
-            group
-        }
-        None => Cgroup::default(),
-    };
+    let group = place(container, extras);
     let caps_effective = match &extras.capabilities {
         Some(part) => mask("processguard.capabilities.effective", &part.effective)?,
         None => 0,
@@ -210,6 +220,12 @@ fn process(
         name: Name::from_bytes(&to_bytes(&part.name)),
         program: program.transpose()?.map(Arc::new),
     })
+}
+
+/// The control group that the event is about, or that its process is in.
+fn place(container: Option<model::ContainerPart>, extras: &mut model::Extras) -> Cgroup {
+    let Some(part) = extras.cgroup.take() else { return Cgroup::default() };
+    Cgroup { unit: extras.unit.take(), container: container.map(self::container), ..cgroup(part) }
 }
 
 fn program(
@@ -422,8 +438,11 @@ const fn drift(part: &model::DriftPart) -> Drift {
 }
 
 fn kind(name: &'static str, text: &str) -> Result<Kind, Error> {
-    let known = Kind::ALL.into_iter().chain([Kind::LATENCY]).find(|kind| kind.name() == text);
-    known.ok_or_else(|| field(name, text, "one of fork exec exit signal oom listen cgroup stall latency"))
+    let known =
+        Kind::ALL.into_iter().chain([Kind::LATENCY, Kind::RESOURCES]).find(|kind| kind.name() == text);
+    known.ok_or_else(|| {
+        field(name, text, "one of fork exec exit signal oom listen cgroup stall latency resources")
+    })
 }
 
 fn summary_from(part: model::SummaryPart) -> Result<Summary, Error> {

@@ -11,6 +11,7 @@ use guard_core::event::{
 use guard_core::ids::{BootId, ProcId};
 use guard_core::latency::{Stall, Waited};
 
+use super::resources;
 use super::string::{write_bytes, write_text};
 use super::waits;
 use crate::clock::Stamp;
@@ -93,6 +94,12 @@ impl JsonWriter {
             Action::Latency { .. } => {
                 br#","event":{"kind":"metric","category":["process"],"type":["info"],"action":"latency","sequence":"#
             }
+            Action::Resources { .. } => {
+                br#","event":{"kind":"metric","category":["process"],"type":["info"],"action":"resources","sequence":"#
+            }
+            Action::Group(_) => {
+                br#","event":{"kind":"metric","category":["host"],"type":["info"],"action":"resources","sequence":"#
+            }
             Action::Gap(_) => {
                 br#","event":{"kind":"event","category":["process"],"type":["info"],"action":"gap","sequence":"#
             }
@@ -105,6 +112,9 @@ impl JsonWriter {
         if let Some(process) = event.action.process() {
             self.process(out, event, process);
             container(out, &process.cgroup);
+        }
+        if let Action::Group(group) = &event.action {
+            container(out, &group.cgroup);
         }
         if let Action::Listen { listen, .. } = &event.action {
             let version = if listen.address.is_ipv4() { "ipv4" } else { "ipv6" };
@@ -248,6 +258,11 @@ impl JsonWriter {
             }
             Action::Stall { stall, .. } => self.stall(out, stall),
             Action::Latency { latency, .. } => waits::latency(out, latency),
+            Action::Resources { sample, .. } => resources::write_sample(out, sample),
+            Action::Group(group) => {
+                cgroup_extras(out, &group.cgroup);
+                resources::write_group(out, group);
+            }
             Action::Gap(gap) => lost(out, gap),
             Action::Resync(resync) => self::resync(out, resync),
         }
@@ -384,14 +399,20 @@ fn process_extras(out: &mut Vec<u8>, process: &Process) {
     }
     out.extend_from_slice(br#","capabilities":{"effective":""#);
     out.extend_from_slice(&hex::<16>(process.caps_effective.into()));
-    out.extend_from_slice(br#""},"cgroup":"#);
-    cgroup_ids(out, &process.cgroup);
-    out.push(b'}');
-    if let Some(unit) = &process.cgroup.unit {
-        text(out, r#","unit":"#, unit);
-    }
+    out.extend_from_slice(br#""}"#);
+    cgroup_extras(out, &process.cgroup);
     if let Some(program) = &process.program {
         program_extras(out, program);
+    }
+}
+
+/// The control group that an event is about; its container has a place of its own.
+fn cgroup_extras(out: &mut Vec<u8>, group: &Cgroup) {
+    out.extend_from_slice(br#","cgroup":"#);
+    cgroup_ids(out, group);
+    out.push(b'}');
+    if let Some(unit) = &group.unit {
+        text(out, r#","unit":"#, unit);
     }
 }
 
