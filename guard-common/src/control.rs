@@ -1,6 +1,6 @@
 //! Memory that the programs and the reader share while they run.
 
-use crate::limits::LATENCY_BUCKETS;
+use crate::limits::{COMM_BYTES, LATENCY_BUCKETS};
 use crate::wire::{Kind, ProcKey};
 
 /// The single entry of the map `CONTROL`: how the reader asks to be woken.
@@ -95,6 +95,10 @@ pub struct Thread {
     pub runnable_ns: u64,
     /// Its process; `tid` is its own id.
     pub process: ProcKey,
+    /// Who had the CPU when it could run; `tgid` 0 if that is not known, or nobody had.
+    pub first: ProcKey,
+    /// That process's command name.
+    pub first_comm: [u64; COMM_BYTES / 8],
     /// Why it is off the CPU: one of `WAIT_*` but the first.
     pub wait: u32,
     /// The CPU that it left.
@@ -106,7 +110,7 @@ const _: () = assert!(size_of::<CpuCounters>().is_multiple_of(64));
 const _: () = assert!(size_of::<Control>() == 40);
 const _: () = assert!(size_of::<CpuLatency>() == (WAITS * LATENCY_BUCKETS + 8) * 8);
 const _: () = assert!(size_of::<CpuLatency>().is_multiple_of(64));
-const _: () = assert!(size_of::<Thread>() == 40);
+const _: () = assert!(size_of::<Thread>() == 72);
 
 #[cfg(feature = "user")]
 // SAFETY: `#[repr(C)]`, integers only, no padding (asserted above).

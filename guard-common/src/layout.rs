@@ -60,6 +60,8 @@ layout! {
     task_flags: required "task_struct" "flags",
     /// Run state: `TASK_*` of the kernel.
     task_state: required "task_struct" "__state|state",
+    /// CPU on which it runs, or is to run.
+    task_cpu: required "task_struct" "thread_info.cpu|cpu",
     /// Group leader.
     task_group_leader: required "task_struct" "group_leader",
     /// Parent.
@@ -102,6 +104,8 @@ layout! {
     task_runtime: required "task_struct" "se.sum_exec_runtime",
     /// Time that it was runnable and did not run.
     task_run_delay: optional "task_struct" "sched_info.run_delay",
+    /// The same when it was last given a CPU, by the fair scheduler.
+    task_runtime_before: required "task_struct" "se.prev_sum_exec_runtime",
     /// Minor faults.
     task_min_flt: required "task_struct" "min_flt",
     /// Major faults.

@@ -57,7 +57,7 @@ pub const FILES_WORDS: u32 = 1024;
 /// CPUs of which the parts of a process's memory counters are added up.
 pub const SUMMED_CPUS: u32 = 512;
 
-/// Threads of watched processes whose waits are followed at once: 80 bytes of kernel memory each, if
+/// Threads of watched processes whose waits are followed at once: 110 bytes of kernel memory each, if
 /// scheduler latency is asked for.
 pub const LATENCY_THREADS: u32 = 16_384;
 

@@ -11,19 +11,19 @@
 //!      +--------------> off the CPU --------+
 //! ```
 
-use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::programs::BtfTracePointContext;
 use guard_common::config::{HAS_SWITCH_STATE, WATCH_LATENCY};
 use guard_common::control::{
     CpuLatency, Thread, WAIT_INVOLUNTARY, WAIT_RUN_QUEUE, WAIT_UNINTERRUPTIBLE, WAIT_VOLUNTARY,
 };
 use guard_common::limits::LATENCY_BUCKETS;
-use guard_common::wire::{Kind, STALL_RUN_QUEUE, STALL_UNINTERRUPTIBLE, Stall};
+use guard_common::wire::{Kind, ProcKey, STALL_RUN_QUEUE, STALL_UNINTERRUPTIBLE, Stall};
 
 use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
 use crate::maps::{LATENCY, THREADS};
-use crate::read::{Kernel, Typed};
+use crate::read::{Kernel, Typed, Untyped};
 use crate::{filter, task, watch};
 
 // States of the kernel's `sched.h`, the same since 4.14 (2017).
@@ -33,6 +33,9 @@ const TASK_UNINTERRUPTIBLE: u32 = 0x2;
 const TASK_DEAD: u32 = 0x80;
 /// With [`TASK_UNINTERRUPTIBLE`]: a kernel thread without work, which counts as nobody's wait.
 const TASK_NOLOAD: u32 = 0x400;
+
+/// Stands for one that is not known.
+const NOBODY: ProcKey = ProcKey { start_ns: 0, tgid: 0, tid: 0 };
 
 /// The index of the last bucket.
 const LAST_BUCKET: u64 = LATENCY_BUCKETS as u64 - 1;
@@ -46,11 +49,29 @@ pub(crate) fn woken(ctx: &BtfTracePointContext) {
         return;
     }
     if let Some(thread) = THREADS.get_ptr_mut(task.read::<u32>(offset!(task_pid))) {
-        // SAFETY: a helper without arguments; an aligned word of the map's entry.
-        unsafe { (&raw mut (*thread).runnable_ns).write_volatile(bpf_ktime_get_ns()) };
+        let (first, first_comm) = first(task);
+        // SAFETY: a helper without arguments; aligned words of the map's entry.
+        unsafe {
+            (&raw mut (*thread).runnable_ns).write(bpf_ktime_get_ns());
+            (&raw mut (*thread).first).write(first);
+            (&raw mut (*thread).first_comm).write(first_comm);
+        }
     } else {
         begin(task);
     }
+}
+
+/// Who has the CPU for which a thread that was just woken will wait. Not known if it was woken from another.
+#[inline(always)]
+fn first(task: Typed) -> (ProcKey, [u64; 2]) {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    if !emit::wanted(Kind::STALL) || task.read::<u32>(offset!(task_cpu)) != cpu {
+        return (NOBODY, [0; 2]);
+    }
+    // SAFETY: the same.
+    let current = Untyped::at(unsafe { bpf_get_current_task() });
+    (task::key(current), task::comm(current))
 }
 
 /// `sched_wakeup_new(task)`. What is remembered under its id is of a thread before it.
@@ -67,7 +88,9 @@ pub(crate) fn born(ctx: &BtfTracePointContext) {
 fn begin(task: Typed) {
     // SAFETY: a helper without arguments.
     let runnable_ns = unsafe { bpf_ktime_get_ns() };
-    follow(task, Thread { off_ns: 0, runnable_ns, process: task::key(task), wait: WAIT_VOLUNTARY, cpu: 0 });
+    let (first, first_comm) = first(task);
+    let (process, wait) = (task::key(task), WAIT_VOLUNTARY);
+    follow(task, Thread { off_ns: 0, runnable_ns, process, first, first_comm, wait, cpu: 0 });
 }
 
 #[inline(always)]
@@ -92,7 +115,7 @@ pub(crate) fn switched(ctx: &BtfTracePointContext) {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     if left != 0 {
-        leave(ctx, previous, now);
+        leave(ctx, previous, next, now);
     }
     if entered != 0 {
         enter(previous, next, entered, now);
@@ -101,7 +124,7 @@ pub(crate) fn switched(ctx: &BtfTracePointContext) {
 
 /// A watched thread leaves its CPU.
 #[inline(always)]
-fn leave(ctx: &BtfTracePointContext, task: Typed, now: u64) {
+fn leave(ctx: &BtfTracePointContext, task: Typed, next: Typed, now: u64) {
     let state = if config!(kernel) & HAS_SWITCH_STATE != 0 {
         ctx.arg::<u32>(3)
     } else {
@@ -123,17 +146,21 @@ fn leave(ctx: &BtfTracePointContext, task: Typed, now: u64) {
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let runnable_ns = if runnable { now } else { 0 };
+    let (first, first_comm) = if runnable { (task::key(next), task::comm(next)) } else { (NOBODY, [0; 2]) };
     if let Some(thread) = THREADS.get_ptr_mut(task.read::<u32>(offset!(task_pid))) {
         // SAFETY: aligned words of the map's entry. Until the end of this switch the thread can be neither
         // woken nor chosen elsewhere, so nobody else writes them.
         unsafe {
             (&raw mut (*thread).off_ns).write(now);
             (&raw mut (*thread).runnable_ns).write(runnable_ns);
+            (&raw mut (*thread).first).write(first);
+            (&raw mut (*thread).first_comm).write(first_comm);
             (&raw mut (*thread).wait).write(wait);
             (&raw mut (*thread).cpu).write(cpu);
         }
     } else {
-        follow(task, Thread { off_ns: now, runnable_ns, process: task::key(task), wait, cpu });
+        let process = task::key(task);
+        follow(task, Thread { off_ns: now, runnable_ns, process, first, first_comm, wait, cpu });
     }
 }
 
@@ -162,10 +189,10 @@ fn enter(previous: Typed, next: Typed, group: u16, now: u64) {
     let woken_ns = if runnable_ns == 0 { now } else { runnable_ns };
     let slept = if off_ns == 0 || wait != WAIT_UNINTERRUPTIBLE { 0 } else { woken_ns.saturating_sub(off_ns) };
     if slept != 0 && slept >= config!(stall_uninterruptible_ns) {
-        tell(previous, next, STALL_UNINTERRUPTIBLE, slept);
+        tell(thread, previous, next, STALL_UNINTERRUPTIBLE, slept);
     }
     if queued != 0 && queued >= config!(stall_run_queue_ns) {
-        tell(previous, next, STALL_RUN_QUEUE, queued);
+        tell(thread, previous, next, STALL_RUN_QUEUE, queued);
     }
 }
 
@@ -197,19 +224,30 @@ fn latency(group: u16) -> Option<*mut CpuLatency> {
 
 /// Makes a record of a stall.
 #[inline(always)]
-fn tell(previous: Typed, next: Typed, what: u32, waited_ns: u64) {
+fn tell(thread: *mut Thread, previous: Typed, next: Typed, what: u32, waited_ns: u64) {
     if !filter::passes(next) {
         return;
     }
     let Some(attempt) = Attempt::new(Kind::STALL) else { return };
     let Some(mut entry) = attempt.reserve::<Stall>() else { return };
     let stall = entry.as_mut_ptr();
-    // SAFETY: places within the reserved record; `instead_comm` lies at an 8-byte boundary.
+    // Between one that kept the CPU for long and the thread that waited, others may run for microseconds.
+    let ran_ns = previous
+        .read::<u64>(offset!(task_runtime))
+        .saturating_sub(previous.read(offset!(task_runtime_before)));
+    // SAFETY: an aligned word of the map's entry.
+    let first_known = unsafe { (*thread).first.tgid } != 0;
+    // SAFETY: places within the map's entry and the reserved record; `instead_comm` lies at an 8-byte boundary.
     unsafe {
+        if first_known && ran_ns < waited_ns / 2 {
+            (&raw mut (*stall).instead).write((*thread).first);
+            (&raw mut (*stall).instead_comm).cast::<[u64; 2]>().write((*thread).first_comm);
+        } else {
+            (&raw mut (*stall).instead).write(task::key(previous));
+            (&raw mut (*stall).instead_comm).cast::<[u64; 2]>().write(task::comm(previous));
+        }
         task::fill(&raw mut (*stall).task, next);
         (&raw mut (*stall).waited_ns).write(waited_ns);
-        (&raw mut (*stall).instead).write(task::key(previous));
-        (&raw mut (*stall).instead_comm).cast::<[u64; 2]>().write(task::comm(previous));
         (&raw mut (*stall).what).write(what);
         (&raw mut (*stall).reserved).write(0);
     }

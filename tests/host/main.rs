@@ -9,6 +9,7 @@ mod exec;
 mod exit;
 mod filters;
 mod fork;
+mod latency;
 mod listen;
 mod oom;
 mod outputs;

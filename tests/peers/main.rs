@@ -1,4 +1,5 @@
 //! `processguard trace` beside tools that other people wrote.
 
+mod runqlat;
 mod snoop;
 mod strace;

@@ -377,7 +377,8 @@ impl Core {
     fn latency(&mut self, now_ns: u64, group: u16, waits: &GroupLatency) {
         if let Some((root, latency)) = self.groups.news(now_ns, group, waits) {
             let (process, latency) = (self.known(root), Box::new(latency));
-            self.emit(sampled(Kind::LATENCY, now_ns, 0), Action::Latency { process, latency });
+            let header = Header { sequence: self.groups.count(), ..sampled(Kind::LATENCY, now_ns, 0) };
+            self.emit(header, Action::Latency { process, latency });
         }
     }
 

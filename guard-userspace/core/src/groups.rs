@@ -7,7 +7,10 @@ use crate::latency::{GroupLatency, Latency};
 
 /// The groups that follow a process.
 #[derive(Debug, Default)]
-pub(crate) struct Groups(FxHashMap<u16, Group>);
+pub(crate) struct Groups {
+    groups: FxHashMap<u16, Group>,
+    told: u64,
+}
 
 #[derive(Debug)]
 struct Group {
@@ -22,7 +25,13 @@ impl Groups {
     /// A group follows a process from now on. One that several processes share is known by the first.
     pub(crate) fn add(&mut self, now_ns: u64, group: u16, root: ProcId) {
         let told = GroupLatency::default();
-        self.0.entry(group).or_insert(Group { root, told, told_ns: now_ns });
+        self.groups.entry(group).or_insert(Group { root, told, told_ns: now_ns });
+    }
+
+    /// The number of the next news, from 1.
+    pub(crate) fn count(&mut self) -> u64 {
+        self.told += 1;
+        self.told
     }
 
     /// What a group waited since this was last asked, with its root. `None` if it did not wait, or nobody
@@ -33,7 +42,7 @@ impl Groups {
         number: u16,
         waits: &GroupLatency,
     ) -> Option<(ProcId, Latency)> {
-        let group = self.0.get_mut(&number)?;
+        let group = self.groups.get_mut(&number)?;
         let new = waits.since(&group.told);
         let interval_ns = now_ns.saturating_sub(group.told_ns);
         (group.told, group.told_ns) = (*waits, now_ns);

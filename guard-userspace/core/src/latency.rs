@@ -134,8 +134,8 @@ pub struct Stall {
 /// What a stalled thread waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// The CPU: it could run. Who had that CPU until then; `None` if nobody did, because
-    /// the group was throttled, say.
+    /// The CPU: it could run. Who had that CPU: until then, or, if that one had just come, when the wait
+    /// began. `None` if nobody had, because the group was throttled, say.
     RunQueue(Option<Instead>),
     /// The end of a sleep that no signal ends, such as for a disk.
     Uninterruptible,

@@ -13,6 +13,7 @@ mod paths;
 mod privileges;
 mod report;
 mod run;
+mod sched;
 mod signals;
 mod sockets;
 mod storm;
@@ -65,6 +66,11 @@ fn start() -> Result<u8> {
         "setuid-exec" => privileges::set_user_id(&args)?,
         "file-capability-exec" => privileges::file_capability(&args)?,
         "signals" => signals::run(&args)?,
+        "naps" => sched::naps(&args)?,
+        "starve" => sched::starve(&args)?,
+        "blocked" => sched::blocked(&args)?,
+        "rivals" => sched::rivals(&args)?,
+        "ping-pong" => sched::ping_pong(&args)?,
         "rusage" => usage::run(&args)?,
         _ => bail!("unknown mode {mode:?}"),
     }
