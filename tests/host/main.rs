@@ -17,6 +17,7 @@ mod paths;
 mod pressure;
 mod refusals;
 mod replay;
+mod resources;
 mod restarts;
 mod signal;
 mod start;

@@ -226,6 +226,23 @@ pub fn die_with_parent() -> Result<()> {
     Ok(())
 }
 
+/// CPU time of this process so far.
+#[must_use]
+pub fn process_cpu() -> Duration {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
+/// Sets the soft limit of open files.
+///
+/// # Errors
+/// If it is above the hard limit.
+pub fn limit_open_files(soft: u64) -> Result<()> {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = Some(soft);
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).context("setrlimit")
+}
+
 /// A thread id of the calling thread.
 #[must_use]
 pub fn tid() -> i32 {

@@ -150,6 +150,8 @@ pub struct Core {
     held: Held,
     groups: Groups,
     samples: Samples,
+    /// Their number so far, those of control groups included.
+    samples_told: u64,
     /// Gaps that lost signal records.
     signal_losses: u32,
     resyncing: Resyncing,
@@ -167,6 +169,7 @@ impl Core {
             held: Held::default(),
             groups: Groups::default(),
             samples: Samples::new(limits.processes),
+            samples_told: 0,
             signal_losses: 0,
             resyncing: Resyncing::default(),
             limits,
@@ -202,10 +205,7 @@ impl Core {
             Input::Sample(used) => self.sample(used),
             Input::GroupSample { hierarchy, id, used } => {
                 let cgroup = self.cgroups.get(hierarchy, id);
-                self.emit(
-                    sampled(Kind::RESOURCES, now_ns, 0),
-                    Action::Group(Box::new(Group { cgroup, used })),
-                );
+                self.sampled(now_ns, Action::Group(Box::new(Group { cgroup, used })));
             }
         }
     }
@@ -388,11 +388,16 @@ impl Core {
         known.unwrap_or_else(|| Arc::new(Process { id, ..Process::default() }))
     }
 
+    fn sampled(&mut self, time_ns: u64, action: Action) {
+        self.samples_told += 1;
+        self.emit(Header { sequence: self.samples_told, ..sampled(Kind::RESOURCES, time_ns, 0) }, action);
+    }
+
     fn sample(&mut self, used: &Resources) {
         let cgroup = self.cgroups.get(used.cgroup_hierarchy, used.cgroup_id);
         let Some(process) = self.processes.place(used.id, cgroup) else { return };
         let sample = Box::new(Sample { used: *used, cpu: self.samples.cpu(used) });
-        self.emit(sampled(Kind::RESOURCES, used.time_ns, 0), Action::Resources { process, sample });
+        self.sampled(used.time_ns, Action::Resources { process, sample });
     }
 
     /// A gap does not end what is held: the record that an exit waits for may still come, and the

@@ -12,6 +12,7 @@ mod memory;
 mod paths;
 mod privileges;
 mod report;
+mod resources;
 mod run;
 mod sched;
 mod signals;
@@ -71,6 +72,8 @@ fn start() -> Result<u8> {
         "blocked" => sched::blocked(&args)?,
         "rivals" => sched::rivals(&args)?,
         "ping-pong" => sched::ping_pong(&args)?,
+        "resources" => resources::run(&args)?,
+        "sleepers" => resources::sleep(&args)?,
         "rusage" => usage::run(&args)?,
         _ => bail!("unknown mode {mode:?}"),
     }
