@@ -105,6 +105,10 @@ pub struct Thread {
     pub cpu: u32,
 }
 
+/// In the first word of the map `PROBE`: the probing thread's next clone is to take its time. The
+/// program puts in its place when it began, which no clock will say for 584 years.
+pub const PROBE_ARMED: u64 = u64::MAX;
+
 const _: () = assert!(size_of::<CpuCounters>() == (2 * Kind::COUNT + 8) * 8);
 const _: () = assert!(size_of::<CpuCounters>().is_multiple_of(64));
 const _: () = assert!(size_of::<Control>() == 40);

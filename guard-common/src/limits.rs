@@ -19,8 +19,13 @@ pub const ARGS_LARGE_BYTES: usize = 4096;
 /// Bytes of one path component with its NUL (`NAME_MAX` + 1).
 pub const COMPONENT_BYTES: usize = 256;
 
-/// Path components and mounts walked before a path is marked as truncated.
+/// Path components walked in a file's own mount before the path is marked as truncated; half as many
+/// components and mounts are walked below that one.
 pub const PATH_STEPS: u32 = 64;
+
+/// The same for a small exec record: a longer path takes the large one. Each step is followed by the
+/// verifier, and most of the time that a start takes goes there.
+pub const PATH_STEPS_SMALL: u32 = 20;
 
 /// Threads of an ending process whose use of resources is added up one by one.
 pub const EXIT_THREADS: u32 = 64;
@@ -69,3 +74,13 @@ pub const RUN_QUEUE_STALL_NS: u64 = 50_000_000;
 
 /// Nanoseconds of uninterruptible sleep that make a stall unless the user asks otherwise.
 pub const UNINTERRUPTIBLE_STALL_NS: u64 = 1_000_000_000;
+
+/// Nanoseconds for which the preemption probe's program runs, on a machine that copies no faster
+/// than the next two allow.
+pub const PROBE_NS: u64 = 8_000_000;
+
+/// Bytes that the preemption probe copies onto themselves to pass the time.
+pub const PROBE_SINK_BYTES: usize = 128 * 1024;
+
+/// Copies at most: at 32 GB/s, the most that one CPU does, 2 ms. Each is followed by the verifier.
+pub const PROBE_COPIES: u32 = 512;

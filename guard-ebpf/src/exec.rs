@@ -5,7 +5,9 @@ use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use aya_log_ebpf::debug;
 use guard_common::config::HAS_PREPARE_EXEC;
 use guard_common::layout::ABSENT;
-use guard_common::limits::{ARGS_LARGE_BYTES, ARGS_SMALL_BYTES, EXEC_LARGE_BYTES, EXEC_SMALL_BYTES};
+use guard_common::limits::{
+    ARGS_LARGE_BYTES, ARGS_SMALL_BYTES, EXEC_LARGE_BYTES, EXEC_SMALL_BYTES, PATH_STEPS, PATH_STEPS_SMALL,
+};
 use guard_common::wire::{
     EXEC_ARGS_UNREADABLE, EXEC_CWD_DELETED, EXEC_CWD_TRUNCATED, EXEC_EXE_DELETED, EXEC_EXE_TRUNCATED,
     EXEC_SECURE, ExecRoom, Kind, UNKNOWN,
@@ -119,18 +121,18 @@ fn record<K: Kernel>(task: K, call: Call) {
     let args = (mm.read::<u64>(offset!(mm_arg_end)).wrapping_sub(first)) as u32 as usize;
     let Some(attempt) = Attempt::new(Kind::EXEC) else { return };
     if args <= ARGS_SMALL_BYTES
-        && fill::<K, EXEC_SMALL_BYTES, ARGS_SMALL_BYTES>(&attempt, task, call, args, false)
+        && fill::<K, EXEC_SMALL_BYTES, ARGS_SMALL_BYTES, PATH_STEPS_SMALL>(&attempt, task, call, args, false)
     {
         return;
     }
-    fill::<K, EXEC_LARGE_BYTES, ARGS_LARGE_BYTES>(&attempt, task, call, args, true);
+    fill::<K, EXEC_LARGE_BYTES, ARGS_LARGE_BYTES, PATH_STEPS>(&attempt, task, call, args, true);
 }
 
 /// Fills a record of `BYTES` of variable data, of which the last `ARGS` are kept for arguments.
 /// Returns whether the attempt is over: the record is made or lost. A `last` attempt truncates
 /// what does not fit.
 #[inline(always)]
-fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
+fn fill<K: Kernel, const BYTES: usize, const ARGS: usize, const STEPS: u32>(
     attempt: &Attempt,
     task: K,
     call: Call,
@@ -144,10 +146,12 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
     let fs = task.follow(offset!(task_fs));
     let exe = Start { dentry: file.follow(offset!(file_dentry)), mount: file.follow(offset!(file_mnt)) };
     let cwd = Start { dentry: fs.follow(offset!(fs_pwd_dentry)), mount: fs.follow(offset!(fs_pwd_mnt)) };
-    // SAFETY: places within the reserved record; `exe_inode` gets its own value at the end.
+    // SAFETY: places within the reserved record; `exe_inode` gets its own value at the end. The task
+    // comes first: later, the verifier would follow it for each way that leads there.
     let (exec, sink) = unsafe {
         let exec = &raw mut (*room).exec;
-        let sink = Sink::<BYTES> {
+        task::fill(&raw mut (*exec).task, task);
+        let sink = Sink::<BYTES, STEPS> {
             data: (&raw mut (*room).data).cast(),
             end: &raw mut (*exec).cwd_bytes,
             flags: &raw mut (*exec).flags,
@@ -178,10 +182,11 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
     if args_bytes > ARGS as u32 {
         args_bytes = ARGS as u32;
     }
-    let args_read = fits && {
+    // The same for where they go.
+    let at = sink.end() as usize;
+    let args_read = at <= BYTES - ARGS && {
         // SAFETY: at most `ARGS` bytes from a place that leaves room for as many.
-        let answer =
-            unsafe { bpf_probe_read_user(sink.data.add(args_start).cast(), args_bytes, first as *const _) };
+        let answer = unsafe { bpf_probe_read_user(sink.data.add(at).cast(), args_bytes, first as *const _) };
         answer == 0
     };
     if !args_read {
@@ -191,7 +196,6 @@ fn fill<K: Kernel, const BYTES: usize, const ARGS: usize>(
     let inode = file.follow(offset!(file_inode));
     // SAFETY: places within the reserved record.
     unsafe {
-        task::fill(&raw mut (*exec).task, task);
         (&raw mut (*exec).caps_gained).write(call.gained);
         (&raw mut (*exec).exe_inode).write(inode.read(offset!(inode_ino)));
         (&raw mut (*exec).exe_device).write(inode.follow(offset!(inode_sb)).read(offset!(sb_dev)));

@@ -3,7 +3,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use guard_common::control::{Control, CpuCounters, CpuLatency, GroupsOfPids, Thread, Tombstone};
-use guard_common::limits::{EXEC_NOTES, EXIT_CLAIMS, RING_BYTES, TOMBSTONES};
+use guard_common::limits::{EXEC_NOTES, EXIT_CLAIMS, PROBE_SINK_BYTES, RING_BYTES, TOMBSTONES};
 use guard_common::wire::ProcKey;
 
 /// `BPF_F_MMAPABLE` of `linux/bpf.h`: userspace reads and writes the map as memory.
@@ -54,10 +54,11 @@ pub(crate) static EXEC_NOTES_BY_PROCESS: LruHashMap<u32, u64> = LruHashMap::with
 #[map]
 pub(crate) static CPU_PLACES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// When the preemption probe's callback began and ended, on the monotonic clock.
+/// When the preemption probe's callback began and ended, on the monotonic clock; armed by
+/// `PROBE_ARMED` in the first word.
 #[map]
 pub(crate) static PROBE: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 
 /// What the preemption probe copies into to pass the time.
 #[map]
-pub(crate) static PROBE_SINK: Array<[u8; 4096]> = Array::with_max_entries(1, 0);
+pub(crate) static PROBE_SINK: Array<[u8; PROBE_SINK_BYTES]> = Array::with_max_entries(1, 0);

@@ -6,7 +6,7 @@
 use core::ops::ControlFlow;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-use guard_common::limits::{COMPONENT_BYTES, PATH_STEPS};
+use guard_common::limits::COMPONENT_BYTES;
 
 use crate::config::offset;
 use crate::read::{Kernel, Untyped};
@@ -20,13 +20,14 @@ pub(crate) struct Start<K> {
     pub(crate) mount: K,
 }
 
-/// Where components go: `BYTES` bytes of a record, and three of its fields.
+/// Where components go: `BYTES` bytes of a record, and three of its fields. A walk takes at most
+/// `STEPS` steps in its first mount, and half as many below.
 ///
 /// The fields hold what the walk knows so far, in the record and not in registers: what is loaded
 /// from there is any number to the verifier, so that all turns of a loop, and all ways out of it,
 /// look the same and are checked once.
 #[derive(Clone, Copy)]
-pub(crate) struct Sink<const BYTES: usize> {
+pub(crate) struct Sink<const BYTES: usize, const STEPS: u32> {
     /// The components.
     pub(crate) data: *mut u8,
     /// Bytes used.
@@ -37,7 +38,7 @@ pub(crate) struct Sink<const BYTES: usize> {
     pub(crate) top: *mut u64,
 }
 
-impl<const BYTES: usize> Sink<BYTES> {
+impl<const BYTES: usize, const STEPS: u32> Sink<BYTES, STEPS> {
     /// # Safety
     /// For as long as the sink is used, `data` must be writable for `BYTES` bytes, and the other
     /// places readable and writable.
@@ -98,8 +99,8 @@ impl<const BYTES: usize> Sink<BYTES> {
 /// Within the first mount, which is nearly always the only one, a typed pointer is followed by
 /// loads; the structure around a mount can only be reached as an address.
 #[inline(always)]
-pub(crate) fn walk<K: Kernel, const BYTES: usize>(
-    sink: Sink<BYTES>,
+pub(crate) fn walk<K: Kernel, const BYTES: usize, const STEPS: u32>(
+    sink: Sink<BYTES, STEPS>,
     start: Start<K>,
     (truncated, deleted): (u32, u32),
 ) {
@@ -111,7 +112,7 @@ pub(crate) fn walk<K: Kernel, const BYTES: usize>(
     }
     let mut steps = 0;
     while dentry.address() != root {
-        if steps == PATH_STEPS || sink.push(dentry.read(offset!(dentry_name))).is_break() {
+        if steps == STEPS || sink.push(dentry.read(offset!(dentry_name))).is_break() {
             return sink.set(truncated);
         }
         let parent = dentry.follow(offset!(dentry_parent));
@@ -161,12 +162,12 @@ fn place(mount: Untyped) -> Place {
 
 /// Goes on from a mount's root, over the mounts below it. Breaks if the lowest is not reached.
 #[inline(always)]
-fn below<const BYTES: usize>(sink: Sink<BYTES>, mount: u64) -> ControlFlow<()> {
+fn below<const BYTES: usize, const STEPS: u32>(sink: Sink<BYTES, STEPS>, mount: u64) -> ControlFlow<()> {
     // `mount` is embedded in the structure that knows what it is mounted on.
     let mut outer = mount.wrapping_sub(u64::from(offset!(mount_mnt)));
     let mut here = place(Untyped::at(outer));
     let mut dentry = here.root;
-    for _ in 0..PATH_STEPS {
+    for _ in 0..STEPS / 2 {
         if dentry == here.root {
             if here.parent == outer || here.parent == 0 {
                 return ControlFlow::Continue(());

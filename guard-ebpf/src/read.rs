@@ -67,11 +67,13 @@ impl Kernel for Untyped {
 
     #[inline(always)]
     fn read<T: Copy>(self, offset: u32) -> T {
-        let mut value = MaybeUninit::<T>::zeroed();
+        // Not zeroed here: for three words that is a loop, which the verifier would follow each time.
+        let mut value = MaybeUninit::<T>::uninit();
         let from = (self.0 + u64::from(offset)) as *const _;
-        // SAFETY: the destination is a `T`; the helper fills it with zeros if it cannot read.
+        // SAFETY: the destination is a `T`.
         unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from) };
-        // SAFETY: zeroed at first, and integers have no invalid values.
+        // SAFETY: the helper has written every byte, zeros if it cannot read; integers have no invalid
+        // values.
         unsafe { value.assume_init() }
     }
 }

@@ -57,26 +57,32 @@ pub(crate) fn record(ctx: &BtfTracePointContext) {
     }
     let Some(attempt) = Attempt::new(Kind::SIGNAL) else { return };
     let Some(mut entry) = attempt.reserve::<Signal>() else { return };
+    let value = if info > PRIV && code < 0 { Untyped::at(info).read(SI_VALUE) } else { 0 };
+    let signal = entry.as_mut_ptr();
+    // The code goes through memory and the target comes first: the verifier would follow what comes
+    // after for each code that it knows.
+    // SAFETY: places within the reserved record.
+    let code = unsafe {
+        (&raw mut (*signal).value).write(value);
+        (&raw mut (*signal).code).write_volatile(code);
+        task::fill(&raw mut (*signal).target, target);
+        (&raw const (*signal).code).read_volatile()
+    };
     // SAFETY: a helper without arguments.
     let current = Untyped::at(unsafe { bpf_get_current_task() });
     let origin = origin(number, code, current);
     let (sender, sender_uid, sender_comm) = if origin == ORIGIN_PROCESS {
         let uid = current.follow(offset!(task_cred)).read(offset!(cred_uid));
-        (task::key(current), uid, task::comm(current))
+        (task::key(current), uid, task::comm(task::leader(current)))
     } else {
         (ProcKey { start_ns: 0, tgid: 0, tid: 0 }, 0, [0; 2])
     };
-    let value = if info > PRIV && code < 0 { Untyped::at(info).read(SI_VALUE) } else { 0 };
-    let signal = entry.as_mut_ptr();
     // SAFETY: places within the reserved record; `sender_comm` lies at an 8-byte boundary.
     unsafe {
-        task::fill(&raw mut (*signal).target, target);
         (&raw mut (*signal).sender).write(sender);
-        (&raw mut (*signal).value).write(value);
         (&raw mut (*signal).sender_uid).write(sender_uid);
         (&raw mut (*signal).origin).write(origin);
         (&raw mut (*signal).number).write(number);
-        (&raw mut (*signal).code).write(code);
         (&raw mut (*signal).result).write(ctx.arg::<u32>(4));
         (&raw mut (*signal).group).write(u32::from(ctx.arg::<u32>(3) != 0));
         (&raw mut (*signal).sender_comm).cast::<[u64; 2]>().write(sender_comm);

@@ -21,7 +21,12 @@ pub(crate) fn tgid<K: Kernel>(task: K) -> u32 {
 /// Identity of the thread group that a thread belongs to.
 #[inline(always)]
 pub(crate) fn key<K: Kernel>(task: K) -> ProcKey {
-    let leader = task.follow(offset!(task_group_leader));
+    key_under(leader(task), task)
+}
+
+/// The same, if the leader is known.
+#[inline(always)]
+fn key_under<K: Kernel>(leader: K, task: K) -> ProcKey {
     ProcKey {
         start_ns: leader.read(offset!(task_start_boottime)),
         tgid: tgid(task),
@@ -31,9 +36,15 @@ pub(crate) fn key<K: Kernel>(task: K) -> ProcKey {
 
 /// The process's name, as two words: its leader's. Each thread has one of its own.
 #[inline(always)]
-pub(crate) fn comm<K: Kernel>(task: K) -> [u64; 2] {
-    let (leader, at) = (task.follow(offset!(task_group_leader)), offset!(task_comm));
+pub(crate) fn comm<K: Kernel>(leader: K) -> [u64; 2] {
+    let at = offset!(task_comm);
     [leader.read(at), leader.read(at + 8)]
+}
+
+/// The thread that stands for a thread group.
+#[inline(always)]
+pub(crate) fn leader<K: Kernel>(task: K) -> K {
+    task.follow(offset!(task_group_leader))
 }
 
 /// The control group that stands for a task: that of the v2 hierarchy, or, where that is the root
@@ -85,40 +96,49 @@ pub(crate) fn cgroup_hierarchy<K: Kernel>(cgroup: K) -> u32 {
 
 /// Fills the part of a record that describes a process.
 ///
+/// Each pointer is followed once, and what branches comes last: what follows a branch is verified
+/// for each way, and many kernels search all their types for each trusted pointer that is followed.
+///
 /// # Safety
 /// `into` must be writable; every field is written.
 #[inline(always)]
 pub(crate) unsafe fn fill<K: Kernel>(into: *mut Task, task: K) {
-    let key = key(task);
-    let (ns_tgid, pid_namespace) = inner_pid(task, key.tgid);
-    // All threads have the same number: an exec ends the others.
-    let leader = task.follow(offset!(task_group_leader));
+    let leader = leader(task);
+    let key = key_under(leader, task);
     let cred = task.follow(offset!(task_cred));
-    let cgroup = cgroup(task);
     let kernel_thread = task.read::<u32>(offset!(task_flags)) & PF_KTHREAD != 0;
     // SAFETY: the caller's promise; `comm` is 16 bytes at an 8-byte boundary of the record.
     unsafe {
         (&raw mut (*into).key).write(key);
         (&raw mut (*into).parent).write(self::key(task.follow(offset!(task_real_parent))));
-        (&raw mut (*into).cgroup_id).write(cgroup_id(cgroup));
         (&raw mut (*into).caps_effective).write(cred.read(offset!(cred_cap_effective)));
+        // All threads have the same number: an exec ends the others.
         (&raw mut (*into).exec_count).write(leader.read(offset!(task_self_exec_id)));
-        (&raw mut (*into).cgroup_hierarchy).write(cgroup_hierarchy(cgroup));
-        (&raw mut (*into).ns_tgid).write(ns_tgid);
-        (&raw mut (*into).pid_namespace).write(pid_namespace);
         (&raw mut (*into).uid).write(cred.read(offset!(cred_uid)));
         (&raw mut (*into).gid).write(cred.read(offset!(cred_gid)));
         (&raw mut (*into).euid).write(cred.read(offset!(cred_euid)));
         (&raw mut (*into).egid).write(cred.read(offset!(cred_egid)));
+        (&raw mut (*into).comm).cast::<[u64; 2]>().write(comm(leader));
         (&raw mut (*into).flags).write(if kernel_thread { TASK_KERNEL_THREAD } else { 0 });
-        (&raw mut (*into).comm).cast::<[u64; 2]>().write(comm(task));
+    }
+    let (ns_tgid, pid_namespace) = inner_pid(leader, key.tgid);
+    // SAFETY: the caller's promise.
+    unsafe {
+        (&raw mut (*into).ns_tgid).write(ns_tgid);
+        (&raw mut (*into).pid_namespace).write(pid_namespace);
+    }
+    let cgroup = cgroup(task);
+    // SAFETY: the caller's promise.
+    unsafe {
+        (&raw mut (*into).cgroup_id).write(cgroup_id(cgroup));
+        (&raw mut (*into).cgroup_hierarchy).write(cgroup_hierarchy(cgroup));
     }
 }
 
 /// The thread group's id in its own pid namespace, and that namespace's inode.
 #[inline(always)]
-fn inner_pid<K: Kernel>(task: K, tgid: u32) -> (u32, u32) {
-    let pid = task.follow(offset!(task_group_leader)).follow(offset!(task_thread_pid));
+fn inner_pid<K: Kernel>(leader: K, tgid: u32) -> (u32, u32) {
+    let pid = leader.follow(offset!(task_thread_pid));
     let level: u32 = pid.read(offset!(pid_level));
     if level == 0 {
         return (tgid, INITIAL_PID_NAMESPACE);

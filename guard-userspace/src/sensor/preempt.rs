@@ -12,16 +12,21 @@ use std::thread;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::Array;
+use aya::maps::{Array, MapData, MapError};
 use aya::programs::BtfTracePoint;
+use guard_common::control::PROBE_ARMED;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Error;
 
-/// When the real-time thread is due, counted from its falling asleep: after the clone is called and
-/// before the program ends, on the machine that it happens to be. Tried in turn.
-const DUE_AFTER_NS: [u64; 4] = [500_000, 1_000_000, 2_000_000, 4_000_000];
+/// When the real-time thread is due at first, counted from its falling asleep: after the clone is
+/// called and before the program ends, on the machine that it happens to be. Doubled after a try in
+/// which it was due before the program began, halved after one in which the program had ended.
+const DUE_AFTER_NS: u64 = 1_000_000;
+
+/// The least and the most of it.
+const DUE_RANGE_NS: (u64, u64) = (100_000, 100_000_000);
 
 /// How much longer than until the due time the program must run for its undisturbed end to say
 /// something: a virtual machine's timer can be late.
@@ -30,7 +35,7 @@ const MARGIN_NS: u64 = 300_000;
 /// Tries that agree before callbacks count as not preemptible. One of the other kind is enough.
 const AGREEING: u32 = 3;
 
-/// Tries before giving up: each takes some milliseconds.
+/// Tries before giving up: each takes about ten milliseconds.
 const TRIES: usize = 40;
 
 /// What a try showed.
@@ -40,8 +45,10 @@ enum Outcome {
     Preempted,
     /// It was due while the program ran, and had to wait for its end.
     Undisturbed,
-    /// It was due before or after.
-    Missed,
+    /// It was due before the program began.
+    Early,
+    /// It was due after the program had ended, or shortly before.
+    Late,
     /// Real-time scheduling is not permitted.
     Forbidden,
 }
@@ -51,10 +58,12 @@ enum Outcome {
 fn judge([began, ended]: [u64; 2], due: u64, ran: u64) -> Outcome {
     if (began..ended).contains(&ran) {
         Outcome::Preempted
-    } else if began <= due && due.saturating_add(MARGIN_NS) <= ended && ended <= ran {
-        Outcome::Undisturbed
+    } else if due < began {
+        Outcome::Early
+    } else if due.saturating_add(MARGIN_NS) > ended {
+        Outcome::Late
     } else {
-        Outcome::Missed
+        Outcome::Undisturbed
     }
 }
 
@@ -93,11 +102,14 @@ fn with_program(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
 
 fn several_tries(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
     let mut undisturbed = 0;
-    for due_after_ns in DUE_AFTER_NS.into_iter().cycle().take(TRIES) {
+    let mut due_after_ns = DUE_AFTER_NS;
+    let (least, most) = DUE_RANGE_NS;
+    for _ in 0..TRIES {
         match one_try(ebpf, due_after_ns)? {
             Outcome::Preempted => return Ok(Some(true)),
             Outcome::Undisturbed => undisturbed += 1,
-            Outcome::Missed => {}
+            Outcome::Early => due_after_ns = (due_after_ns * 2).min(most),
+            Outcome::Late => due_after_ns = (due_after_ns / 2).max(least),
             Outcome::Forbidden => return Ok(None),
         }
         if undisturbed == AGREEING {
@@ -109,6 +121,7 @@ fn several_tries(ebpf: &mut Ebpf) -> Result<Option<bool>, Error> {
 
 fn one_try(ebpf: &mut Ebpf, due_after_ns: u64) -> Result<Outcome, Error> {
     let failed = |error: io::Error| Error::system("probe for preemptible tracepoints", error);
+    let mut times = times(ebpf)?;
     let (tell, told) = mpsc::channel();
     let sleeper = thread::Builder::new()
         .name("preempt-probe".to_owned())
@@ -124,8 +137,9 @@ fn one_try(ebpf: &mut Ebpf, due_after_ns: u64) -> Result<Outcome, Error> {
             })
         })
         .map_err(failed)?;
-    // The sleeper has its priority, and runs until it sleeps.
+    // The sleeper has its priority, and runs until it sleeps. Its own clone is over.
     let _ = told.recv();
+    times.set(0, [PROBE_ARMED, 0], 0).map_err(use_map)?;
     let cloned = thread::Builder::new().spawn(|| ()).map_err(failed)?;
     let slept = sleeper.join().unwrap_or_else(|_| Err(io::Error::other("the probing thread panicked")));
     let _ = cloned.join();
@@ -133,13 +147,15 @@ fn one_try(ebpf: &mut Ebpf, due_after_ns: u64) -> Result<Outcome, Error> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Outcome::Forbidden),
         slept => slept.map_err(failed)?,
     };
-    let times: Array<_, [u64; 2]> = ebpf
-        .map("PROBE")
-        .ok_or(Error::NoObject)?
-        .try_into()
-        .map_err(|error| Error::system("read the preemption probe", error))?;
-    let times = times.get(&0, 0).map_err(|error| Error::system("read the preemption probe", error))?;
-    Ok(judge(times, due, ran))
+    Ok(judge(times.get(&0, 0).map_err(use_map)?, due, ran))
+}
+
+fn times(ebpf: &mut Ebpf) -> Result<Array<&mut MapData, [u64; 2]>, Error> {
+    ebpf.map_mut("PROBE").ok_or(Error::NoObject)?.try_into().map_err(use_map)
+}
+
+fn use_map(error: MapError) -> Error {
+    Error::system("use the preemption probe's map", error)
 }
 
 fn become_realtime() -> io::Result<()> {
@@ -167,8 +183,10 @@ mod tests {
         assert_eq!(judge(program, 12 * MS, 12 * MS + 50), Outcome::Preempted);
         assert_eq!(judge(program, 9 * MS, 11 * MS), Outcome::Preempted, "late, but in the middle of it");
         assert_eq!(judge(program, 12 * MS, 15 * MS + 10), Outcome::Undisturbed);
-        assert_eq!(judge(program, 8 * MS, 8 * MS + 50), Outcome::Missed, "before the program began");
-        assert_eq!(judge(program, 16 * MS, 16 * MS + 50), Outcome::Missed, "after it ended");
-        assert_eq!(judge(program, 15 * MS - 10, 15 * MS + 10), Outcome::Missed, "too close to its end");
+        assert_eq!(judge(program, 8 * MS, 8 * MS + 50), Outcome::Early);
+        assert_eq!(judge(program, 16 * MS, 16 * MS + 50), Outcome::Late);
+        assert_eq!(judge(program, 15 * MS - 10, 15 * MS + 10), Outcome::Late, "too close to its end");
+        let armed = [PROBE_ARMED, 0];
+        assert_eq!(judge(armed, 12 * MS, 12 * MS + 50), Outcome::Early, "the program did not run");
     }
 }

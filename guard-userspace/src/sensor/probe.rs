@@ -6,6 +6,7 @@ use std::path::Path;
 use aya::maps::Array;
 use aya::programs::{Lsm, ProgramError};
 use aya::{Btf, Ebpf};
+use guard_common::control::PROBE_ARMED;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::attach::{self, HOOKS, Kernel, PREPARE_EXEC, RESOURCES, SNAPSHOT};
@@ -273,7 +274,7 @@ fn lsm(ebpf: &mut Ebpf, btf: &Btf) -> Result<String, String> {
         ebpf.map("PROBE").ok_or("no map")?.try_into().map_err(|error: aya::maps::MapError| full(&error))?;
     let [fired, ended] = times.get(&0, 0).map_err(|error| full(&error))?;
     // The preemption probe writes both, this one only the first.
-    if fired != 0 && ended == 0 {
+    if ![0, PROBE_ARMED].contains(&fired) && ended == 0 {
         Ok("a program was loaded and fired".to_owned())
     } else {
         Err("a program was loaded but did not fire; boot with `lsm=...,bpf`".to_owned())
