@@ -1,15 +1,20 @@
 //! The out-of-memory killer chose a victim: `mark_victim`.
 
+use core::mem::size_of;
+
 use aya_ebpf::programs::BtfTracePointContext;
 use guard_common::config::HAS_VICTIM_TASK;
 use guard_common::layout::ABSENT;
-use guard_common::wire::{Kind, Oom};
+use guard_common::wire::{Kind, Oom, Task};
 
 use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
 use crate::filter;
 use crate::read::{Kernel, Typed};
 use crate::task;
+
+/// Words of a record's part that describes a process.
+const TASK_WORDS: usize = size_of::<Task>() / 8;
 
 /// `mark_victim(task, uid)`, or `mark_victim(pid)` before 6.9 and its back-ports.
 #[inline(always)]
@@ -55,7 +60,7 @@ fn of_pid(pid: u32) {
     let oom = entry.as_mut_ptr();
     // SAFETY: places within the reserved record; zeros are a valid `Task`.
     unsafe {
-        (&raw mut (*oom).victim).cast::<[u64; 12]>().write([0; 12]);
+        (&raw mut (*oom).victim).cast::<[u64; TASK_WORDS]>().write([0; TASK_WORDS]);
         (&raw mut (*oom).memory_cgroup_id).write(0);
         (&raw mut (*oom).memory_hierarchy).write(0);
         (&raw mut (*oom).pid).write(pid);
