@@ -2,10 +2,12 @@
 
 use std::error::Error as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::sensor::{self, ErrorKind};
-use crate::{output, trace};
+use crate::show::escape;
+use crate::{output, recording, trace};
 
 /// Exit codes. Stable: scripts depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,17 @@ pub enum Failure {
     /// The input cannot be read.
     #[error(transparent)]
     Input(#[from] trace::replay::Error),
+    /// The recording cannot be written.
+    #[error(transparent)]
+    Recording(#[from] recording::writer::Error),
+    /// The socket of the sensor's holder cannot be used.
+    #[error("cannot listen at {}", escape::display(path.as_os_str().as_encoded_bytes()))]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The running system withholds something basic.
     #[error("cannot {action}")]
     System {
@@ -91,16 +104,19 @@ impl Failure {
         match self {
             Self::Usage(_) => Code::Usage,
             Self::Sensor(error) => error.kind().into(),
-            Self::Output(_) => Code::Output,
+            Self::Output(_) | Self::Recording(_) => Code::Output,
+            Self::Socket { .. } => Code::Pins,
             Self::Input(_) => Code::Input,
             Self::System { .. } => Code::Failed,
         }
     }
 
     /// What to do about it, where the error does not say so itself.
-    const fn remedy(&self) -> Option<&'static str> {
+    fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::Output(error) => Some(error.remedy()),
+            Self::Recording(error) => Some(error.remedy()),
+            Self::Socket { .. } => Some("name another place with --socket"),
             Self::Input(error) => Some(error.remedy()),
             Self::Usage(_) | Self::Sensor(_) | Self::System { .. } => None,
         }

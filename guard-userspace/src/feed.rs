@@ -30,11 +30,8 @@ pub const INTERVAL: Duration = Duration::from_millis(20);
 /// Records drained at most in one turn: about 1 MiB of the ring.
 const DRAIN_RECORDS: usize = 4096;
 
-/// Processes that the table keeps: twice the default `pid_max` of small machines.
-const PROCESSES: usize = 65_536;
-
-/// Control groups that the table keeps.
-const CGROUPS: usize = 16_384;
+/// What the table keeps: twice the default `pid_max` of small machines.
+pub const LIMITS: Limits = Limits { processes: 65_536, cgroups: 16_384 };
 
 /// Events from this host's kernel, as they come.
 pub struct Feed {
@@ -75,7 +72,7 @@ impl Feed {
     /// # Errors
     /// If the sensor cannot be attached.
     pub fn attach(options: &Options, interval: Duration) -> Result<Self, Error> {
-        let mut core = Core::new(Limits { processes: PROCESSES, cgroups: CGROUPS });
+        let mut core = Core::new(LIMITS);
         let mut sensor = Sensor::attach(options)?;
         sensor.snapshot(&mut core);
         tracing::info!("attached");
@@ -90,7 +87,7 @@ impl Feed {
     /// # Errors
     /// If the ring cannot be polled, or the kernel refuses to let threads be looked through.
     pub async fn ready(&mut self) -> Result<(), Error> {
-        let held = self.core.poll_timeout().map(|at_ns| Instant::now() + until(at_ns));
+        let held = self.core.poll_timeout().map(instant);
         self.due = tokio::select! {
             biased;
             () = at(self.gathered) => Due::Records,
@@ -226,9 +223,10 @@ impl Every {
     }
 }
 
-/// From now until a time since boot.
-fn until(at_ns: u64) -> Duration {
-    Duration::from_nanos(at_ns.saturating_sub(clock::boot_ns()))
+/// The runtime's instant of a time since boot.
+#[must_use]
+pub fn instant(at_ns: u64) -> Instant {
+    Instant::now() + Duration::from_nanos(at_ns.saturating_sub(clock::boot_ns()))
 }
 
 /// Waits until then; for ever without a time.

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod exit;
 pub mod feed;
 pub mod filter;
+pub mod holder;
 pub mod names;
 pub mod output;
 pub mod recording;

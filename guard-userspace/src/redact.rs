@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use guard_common::{decode, wire};
 use guard_core::event::{Action, Event, Process, Program};
 use regex::bytes::Regex;
 
@@ -72,22 +73,37 @@ impl Redactor {
         Some(event)
     }
 
+    /// The record of an exec without secrets, if it has any.
+    pub fn record(&self, exec: &decode::Exec<'_>) -> Option<Vec<u8>> {
+        if self.patterns.is_empty() {
+            return None;
+        }
+        let clean = self.clean(exec.args)?;
+        let mut fixed = exec.fixed;
+        let bytes = u32::try_from(clean.len()).unwrap_or(u32::MAX);
+        // What was cut off stays cut off.
+        fixed.args_total = fixed.args_total.saturating_sub(fixed.args_bytes).saturating_add(bytes);
+        fixed.args_bytes = bytes;
+        Some([wire::bytes_of(&fixed), exec.exe.0, exec.cwd.0, &clean].concat())
+    }
+
     fn program(&mut self, program: &Arc<Program>) -> Option<Arc<Program>> {
         if let Some((last, clean)) = &self.last
             && Arc::ptr_eq(last, program)
         {
             return clean.clone();
         }
-        let clean = self.arguments(program).map(|args| Arc::new(Program { args, ..Program::clone(program) }));
+        let clean =
+            self.clean(&program.args).map(|args| Arc::new(Program { args, ..Program::clone(program) }));
         self.last = Some((Arc::clone(program), clean.clone()));
         clean
     }
 
     /// The arguments without secrets, if they have any.
-    fn arguments(&self, program: &Program) -> Option<Vec<u8>> {
+    fn clean(&self, arguments: &[u8]) -> Option<Vec<u8>> {
         let mut changed = false;
-        let mut args = Vec::with_capacity(program.args.len());
-        for argument in program.args.split_inclusive(|&byte| byte == 0) {
+        let mut args = Vec::with_capacity(arguments.len());
+        for argument in arguments.split_inclusive(|&byte| byte == 0) {
             let Some(whole) = argument.strip_suffix(&[0]) else {
                 // A secret may be cut in two here, and its pattern then does not match the rest.
                 changed = true;

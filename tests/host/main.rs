@@ -15,6 +15,7 @@ mod oom;
 mod outputs;
 mod paths;
 mod pressure;
+mod recorder;
 mod refusals;
 mod replay;
 mod resources;

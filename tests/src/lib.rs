@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod host;
 pub mod record;
+pub mod recorder;
 pub mod sched;
 pub mod sys;
 pub mod trace;

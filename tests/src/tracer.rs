@@ -101,6 +101,16 @@ impl Tracer {
         attached.with_context(|| format!("standard error: {:?}", self.stderr()))
     }
 
+    /// Checks that it has not ended.
+    ///
+    /// # Errors
+    /// If it has, with what it said.
+    pub fn check_running(&mut self) -> Result<()> {
+        let ended = self.child.try_wait().context("wait for the trace")?;
+        ensure!(ended.is_none(), "it has ended: {ended:?}, {:?}", self.stderr());
+        Ok(())
+    }
+
     /// The trace's pid.
     #[must_use]
     pub fn pid(&self) -> i32 {
@@ -123,8 +133,7 @@ impl Tracer {
     /// # Errors
     /// If it has ended.
     pub fn signal(&mut self, number: i32) -> Result<()> {
-        let ended = self.child.try_wait().context("wait for the trace")?;
-        ensure!(ended.is_none(), "the trace has ended: {ended:?}, {:?}", self.stderr());
+        self.check_running()?;
         sys::kill(self.pid(), number)
     }
 

@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use guard_common::decode::{self, Record};
 use guard_common::wire::{self, Header, Kind, ProcKey, Snapshot, TASK_ENDING, Task};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::event::{Action, Cause, Event, Exit, ExitStatus, Gap, Group, Name, Oom, Process, Program, Resync};
+use crate::event::{
+    Action, Cause, Cgroup, Event, Exit, ExitStatus, Gap, Group, Name, Oom, Process, Program, Resync,
+};
 use crate::groups::Groups;
 use crate::ids::ProcId;
 use crate::latency::{GroupLatency, Stall, Waited};
 use crate::limits::{Limits, VERDICT_WINDOW_NS};
 use crate::process::cause::{self, Verdict};
 use crate::process::held::Held;
-use crate::process::{Cgroups, Ended, Settled, Table, convert, usage};
+use crate::process::{Cgroups, Ended, Milestones, Settled, Table, convert, usage};
 use crate::resources::{GroupResources, Resources, Sample};
 use crate::resync::{Comparison, Resyncing, Tombstone};
 use crate::samples::Samples;
@@ -237,6 +239,11 @@ impl Core {
         self.effects.pop_front()
     }
 
+    /// The control groups that exist, in no order.
+    pub fn cgroups(&self) -> impl Iterator<Item = &Arc<Cgroup>> {
+        self.cgroups.living()
+    }
+
     /// The process table as of the last input.
     #[must_use]
     pub fn processes(&self) -> &Table {
@@ -423,9 +430,11 @@ impl Core {
         let Comparison { reason, taken_ns, found, tombstones } = comparison;
         let Settled { found, drift, ended, unread } =
             self.processes.settle(taken_ns, &found, &mut self.cgroups);
+        let told: FxHashSet<ProcId> = ended.iter().map(|ended| ended.process.id).collect();
         for ended in ended {
             self.ended_unseen(now_ns, ended, &tombstones);
         }
+        self.buried_unseen(now_ns, &told, &tombstones);
         let duration_ns = now_ns.saturating_sub(taken_ns);
         self.tell(now_ns, Action::Resync(Resync { reason, duration_ns, found, drift }));
         let read = |(id, exec_count)| Effect::ReadProgram { id, exec_count };
@@ -449,6 +458,24 @@ impl Core {
             (milestones.fork_to_exec_ns, milestones.exec_to_listen_ns());
         let exit = Exit { status, cause, lifetime_ns, fork_to_exec_ns, exec_to_listen_ns, usage: None };
         self.tell(time_ns, Action::Exit { process, exit: Box::new(exit) });
+    }
+
+    /// Tells the ends of which only a tombstone is left: of processes that were born and died while records
+    /// were lost.
+    fn buried_unseen(
+        &mut self,
+        now_ns: u64,
+        told: &FxHashSet<ProcId>,
+        tombstones: &FxHashMap<ProcId, Tombstone>,
+    ) {
+        let mut unseen: Vec<ProcId> = tombstones.keys().copied().collect();
+        unseen.retain(|id| !told.contains(id) && self.processes.get(*id).is_none());
+        unseen.sort_unstable();
+        for id in unseen {
+            let process = Arc::new(Process { id, ns_pid: id.pid, ..Process::default() });
+            let ended = Ended { process, evidence: None, milestones: Milestones::default() };
+            self.ended_unseen(now_ns, ended, tombstones);
+        }
     }
 
     /// Emits what no record tells.

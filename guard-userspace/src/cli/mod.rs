@@ -2,6 +2,8 @@
 
 mod completions;
 mod probe;
+mod record;
+mod sensor;
 mod trace;
 mod values;
 
@@ -27,6 +29,8 @@ pub struct Command {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Trace(Box<trace::Arguments>),
+    Record(Box<record::Arguments>),
+    Sensor(sensor::Arguments),
     Probe(probe::Arguments),
     Completions(completions::Arguments),
 }
@@ -55,6 +59,8 @@ pub fn run(command: Command) -> Result<Code, Failure> {
     log(command.verbose);
     match command.verb {
         Verb::Trace(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Record(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Sensor(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Probe(arguments) => arguments.run(),
         Verb::Completions(arguments) => arguments.run(&mut Command::command()).map(|()| Code::Ok),
     }

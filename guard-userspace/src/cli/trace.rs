@@ -21,7 +21,7 @@ use crate::show::Renderer;
 use crate::show::compact::CompactWriter;
 use crate::show::json::JsonWriter;
 use crate::show::when::Timestamps;
-use crate::trace::{Show, live, replay};
+use crate::trace::{Show, live, recorded, replay};
 use crate::units;
 
 /// Old files kept unless `--keep` says otherwise.
@@ -191,10 +191,20 @@ enum Color {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum AttachBy {
+pub(super) enum AttachBy {
     Auto,
     Btf,
     Classic,
+}
+
+impl From<AttachBy> for Attach {
+    fn from(by: AttachBy) -> Self {
+        match by {
+            AttachBy::Auto => Self::Auto,
+            AttachBy::Btf => Self::Btf,
+            AttachBy::Classic => Self::Classic,
+        }
+    }
 }
 
 fn concat_help() -> String {
@@ -231,7 +241,10 @@ impl Arguments {
         let show =
             |conditions| Show::new(Filter::new(conditions), redactor, renderer, sink, self.count, self.quiet);
         match &self.input {
-            Some(input) => replay::run(input, show(conditions)),
+            Some(input) => match recorded::files(input)? {
+                Some(files) => recorded::run(&files, show(conditions)),
+                None => replay::run(input, show(conditions)),
+            },
             None => live::run(&live, show(conditions.without_kernel_part())),
         }
     }
@@ -309,11 +322,7 @@ impl Arguments {
                 child_signals: self.child_signals,
                 samples: self.samples(),
                 ring_bytes: self.ring_size.unwrap_or(RING_BYTES),
-                attach: match self.attach.unwrap_or(AttachBy::Auto) {
-                    AttachBy::Auto => Attach::Auto,
-                    AttachBy::Btf => Attach::Btf,
-                    AttachBy::Classic => Attach::Classic,
-                },
+                attach: self.attach.unwrap_or(AttachBy::Auto).into(),
                 kernel_log: self.kernel_log,
                 latency: self.latency(),
             },

@@ -68,6 +68,19 @@ pub enum Frame<'a> {
     ResyncEnd,
     /// All records that lay in the ring when the iteration ended are in the stream.
     Settled,
+    /// What a process runs, read because its exec record was lost.
+    Program {
+        /// Thread group id.
+        pid: u32,
+        /// Start in nanoseconds since boot.
+        start_ns: u64,
+        /// Which of its programs.
+        exec_count: u64,
+        /// The program.
+        program: Program,
+    },
+    /// It was time to compare the table with the kernel's own list.
+    Sweep,
     /// How a watched process ended, from the kernel's own memory of it.
     Tombstone {
         /// Thread group id.
@@ -130,6 +143,8 @@ const RESYNC_END: u32 = 11;
 const SETTLED: u32 = 12;
 const TOMBSTONE: u32 = 13;
 const END: u32 = 14;
+const PROGRAM: u32 = 15;
+const SWEEP: u32 = 16;
 
 /// No CPU: the loss is known for all of them together.
 const ALL_CPUS: u32 = u32::MAX;
@@ -290,6 +305,14 @@ fn write_payload(out: &mut Vec<u8>, frame: &Frame<'_>) -> u32 {
         }
         Frame::ResyncEnd => RESYNC_END,
         Frame::Settled => SETTLED,
+        Frame::Program { pid, start_ns, exec_count, program } => {
+            put(&pid.to_le_bytes());
+            put(&start_ns.to_le_bytes());
+            put(&exec_count.to_le_bytes());
+            write_program(&mut put, program);
+            PROGRAM
+        }
+        Frame::Sweep => SWEEP,
         Frame::Tombstone { pid, start_ns, status, time_ns } => {
             put(&pid.to_le_bytes());
             put(&start_ns.to_le_bytes());
@@ -327,6 +350,13 @@ fn parse(kind: u32, payload: &[u8]) -> Option<Frame<'_>> {
             time_ns: fields.u64()?,
         },
         END => Frame::End,
+        PROGRAM => Frame::Program {
+            pid: fields.u32()?,
+            start_ns: fields.u64()?,
+            exec_count: fields.u64()?,
+            program: read_program(&mut fields)?,
+        },
+        SWEEP => Frame::Sweep,
         _ => return None,
     };
     fields.0.is_empty().then_some(frame)
@@ -357,9 +387,11 @@ fn read_process(fields: &mut Fields<'_>) -> Option<Process> {
     let Ok(guard_common::decode::Record::Snapshot(snapshot)) = guard_common::decode::decode(snapshot) else {
         return None;
     };
-    if fields.0.is_empty() {
-        return Some(Process { snapshot, program: None });
-    }
+    let program = if fields.0.is_empty() { None } else { Some(read_program(fields)?) };
+    Some(Process { snapshot, program })
+}
+
+fn read_program(fields: &mut Fields<'_>) -> Option<Program> {
     let (bits, device, args_count, inode) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u64()?);
     let set = |at: u32| bits & 1 << at != 0;
     let flags = ProgramFlags {
@@ -374,8 +406,7 @@ fn read_process(fields: &mut Fields<'_>) -> Option<Process> {
         fields.take(length).map(<[u8]>::to_vec)
     };
     let (executable, working_directory, args) = (bytes()?, bytes()?, bytes()?);
-    let program = Program { executable, inode, device, working_directory, args, args_count, flags };
-    Some(Process { snapshot, program: Some(program) })
+    Some(Program { executable, inode, device, working_directory, args, args_count, flags })
 }
 
 fn write_losses(put: &mut impl FnMut(&[u8]), losses: &[Lost]) {

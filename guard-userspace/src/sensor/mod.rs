@@ -27,6 +27,7 @@ use aya::maps::Map;
 use aya_log::EbpfLogger;
 use guard_common::control::{Control, CpuCounters};
 use guard_common::decode;
+use guard_common::limits::RING_BYTES;
 use guard_common::wire::Kind;
 use guard_core::event::{Gap, LossCause};
 use guard_core::ids::ProcId;
@@ -84,6 +85,24 @@ pub struct Options {
     pub kernel_log: bool,
     /// Scheduler latency of watched processes. `None`: no program is attached to the scheduler.
     pub latency: Option<Latency>,
+}
+
+impl Default for Options {
+    /// All lives of processes on the host; no latency, no samples, no diagnostics.
+    fn default() -> Self {
+        Self {
+            kinds: Kind::ALL.into_iter().filter(|kind| *kind != Kind::STALL).collect(),
+            watch: Watch::All,
+            uid: None,
+            cgroup: None,
+            child_signals: false,
+            samples: false,
+            latency: None,
+            ring_bytes: RING_BYTES,
+            attach: Attach::Auto,
+            kernel_log: false,
+        }
+    }
 }
 
 /// Which processes are observed.

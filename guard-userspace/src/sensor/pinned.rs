@@ -9,7 +9,8 @@ use aya::maps::{HashMap, Map, MapData};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use guard_common::control::{Control, CpuCounters, MAGIC, Tombstone};
 use guard_common::wire::{self, Kind, ProcKey, Snapshot};
-use guard_core::event::Lost;
+use guard_core::event::{Lost, Program};
+use guard_core::ids::ProcId;
 
 use super::attach::{self, Attached};
 use super::losses::{Losses, Watched};
@@ -17,7 +18,7 @@ use super::pins::{self, PinError, Pins};
 use super::ring::Ring;
 use super::shared::SharedArray;
 use super::watch_set::WatchSet;
-use super::{Error, Options, bpf, processes};
+use super::{Error, Options, bpf, cgroups, processes, watch_set};
 
 /// Places in the map `CONTROL`.
 const AT_MAGIC: usize = std::mem::offset_of!(Control, magic) / 8;
@@ -164,6 +165,53 @@ impl Pinned {
         self.losses.all()
     }
 
+    /// Whether more was lost for lack of room since the last call.
+    pub fn lost_more(&mut self) -> bool {
+        !self.losses.new_ring_full().is_empty()
+    }
+
+    /// Up to where producers have taken room: what lies before was begun by now.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.ring.taken()
+    }
+
+    /// Gives the control groups that exist, with hierarchy, id and path.
+    ///
+    /// # Errors
+    /// If it cannot be read where they are.
+    pub fn cgroups(&self, each: &mut dyn FnMut(u32, u64, &str)) -> Result<(), Error> {
+        let hierarchies = cgroups::hierarchies()
+            .map_err(|error| Error::system("read the mounted control group hierarchies", error))?;
+        for hierarchy in &hierarchies {
+            cgroups::walk(hierarchy, &mut |id, path| each(hierarchy.id, id, path));
+        }
+        Ok(())
+    }
+
+    /// What a process of the list runs, if it is still there and has a program.
+    #[must_use]
+    pub fn program(&self, snapshot: &Snapshot) -> Option<Program> {
+        processes::program(snapshot)
+    }
+
+    /// What a process runs, if it is still there.
+    #[must_use]
+    pub fn program_of(&self, id: ProcId) -> Option<Program> {
+        processes::program_of(id)
+    }
+
+    /// Puts processes and all their descendants into watch group 1.
+    ///
+    /// # Errors
+    /// If one of them does not exist.
+    pub fn follow(&self, pids: &[u32], found: &[Snapshot]) -> Result<(), Error> {
+        for pid in pids {
+            self.watch.join(*pid, 1);
+        }
+        watch_set::insert_descendants_in(&self.watch, pids, found)
+    }
+
     /// All processes that exist: a pass of the task iterator.
     ///
     /// # Errors
@@ -211,6 +259,15 @@ pub fn about(path: &Path) -> Result<About, Error> {
         programs: names.map(ToOwned::to_owned).collect(),
         counts: counts.collect(),
     })
+}
+
+/// Process that reads one of the sensors below a directory, or read it last.
+#[must_use]
+pub fn holder(base: &Path) -> Option<u32> {
+    let paths = pins::sensors(base).ok()?;
+    let mut holders =
+        paths.iter().filter_map(|path| open_control(path).ok()?.read(0, AT_HOLDER).try_into().ok());
+    holders.rfind(|holder| *holder != 0)
 }
 
 fn create(pins: &Pins, path: &Path, options: &Options) -> Result<(), Error> {

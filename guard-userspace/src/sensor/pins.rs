@@ -115,7 +115,9 @@ impl Pins {
         let lock = File::open(base).map_err(PinError::system("open", base))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { base: base.to_owned(), _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(PinError::Held { base: base.to_owned(), pid: None }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(PinError::Held { base: base.to_owned(), pid: super::pinned::holder(base) })
+            }
             Err(source) => Err(PinError::system("lock", base)(source.into())),
         }
     }

@@ -66,7 +66,7 @@ pub fn run(options: &Options) -> Findings {
 
 /// # Errors
 /// If capabilities are missing.
-pub(crate) fn require_privileges() -> Result<(), Error> {
+pub fn require_privileges() -> Result<(), Error> {
     let missing = missing_capabilities();
     if missing.is_empty() { Ok(()) } else { Err(Error::Privilege(missing)) }
 }

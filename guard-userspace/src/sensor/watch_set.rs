@@ -80,20 +80,25 @@ pub(crate) fn groups() -> impl Iterator<Item = u16> {
 
 /// Checks that the named processes exist, and puts in the descendants that they have already.
 pub(crate) fn insert_descendants(ebpf: &Ebpf, watch: &Watch, snapshots: &[Snapshot]) -> Result<(), Error> {
-    let (Watch::Pids(named) | Watch::Trees(named)) = watch else { return Ok(()) };
-    let exists = |pid| snapshots.iter().any(|snapshot| snapshot.task.key.tgid == pid);
-    if let Some(absent) = named.iter().find(|&&pid| !exists(pid)) {
-        return Err(Error::NoProcess(*absent));
+    match watch {
+        Watch::All | Watch::AllFollowed => Ok(()),
+        Watch::Pids(named) => check(named, snapshots),
+        Watch::Trees(named) => insert_descendants_in(&WatchSet::open(ebpf)?, named, snapshots),
     }
-    if matches!(watch, Watch::Pids(_)) {
-        return Ok(());
-    }
-    let watched = WatchSet::open(ebpf)?;
+}
+
+/// The same for a set that holds the named already: descendants join the group of their parent.
+pub(crate) fn insert_descendants_in(
+    watched: &WatchSet,
+    named: &[u32],
+    snapshots: &[Snapshot],
+) -> Result<(), Error> {
+    check(named, snapshots)?;
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for snapshot in snapshots {
         children.entry(snapshot.task.parent.tgid).or_default().push(snapshot.task.key.tgid);
     }
-    let mut parents = named.clone();
+    let mut parents = named.to_vec();
     while let Some(parent) = parents.pop() {
         let group = watched.group(parent);
         for child in children.remove(&parent).unwrap_or_default() {
@@ -104,4 +109,9 @@ pub(crate) fn insert_descendants(ebpf: &Ebpf, watch: &Watch, snapshots: &[Snapsh
         }
     }
     Ok(())
+}
+
+fn check(named: &[u32], snapshots: &[Snapshot]) -> Result<(), Error> {
+    let exists = |pid| snapshots.iter().any(|snapshot| snapshot.task.key.tgid == pid);
+    named.iter().find(|&&pid| !exists(pid)).map_or(Ok(()), |absent| Err(Error::NoProcess(*absent)))
 }

@@ -1,6 +1,7 @@
 //! `processguard trace`: events from the kernel or from a saved stream, filtered, redacted, shown.
 
 pub mod live;
+pub mod recorded;
 pub mod replay;
 
 use guard_core::event::{Action, Event};

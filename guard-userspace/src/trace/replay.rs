@@ -13,6 +13,8 @@ use super::{Show, Wanted, quiet_if_closed};
 use crate::clock::Stamp;
 use crate::exit::Failure;
 use crate::filter;
+use crate::recording::frame::FrameError;
+use crate::recording::player::OtherLayout;
 use crate::show::escape;
 use crate::show::json::{self, Line};
 use crate::stop::{Stop, requested};
@@ -58,6 +60,38 @@ pub enum Error {
         /// Number of the line, from 1.
         line: u64,
     },
+    /// A directory without a recording.
+    #[error("there is no recording in {name}")]
+    NoRecording {
+        /// The directory.
+        name: String,
+    },
+    /// A recording is damaged.
+    #[error("{name}: byte {offset}: {cause}")]
+    Damaged {
+        /// The file.
+        name: String,
+        /// Bytes before the bad place.
+        offset: u64,
+        /// What is wrong there; part of the message, and so no source.
+        cause: FrameError,
+    },
+    /// A file of a recording that others follow ends too early.
+    #[error("{name}: byte {offset}: the file ends in the middle")]
+    Ends {
+        /// The file.
+        name: String,
+        /// Bytes before the bad place.
+        offset: u64,
+    },
+    /// A recording of another version.
+    #[error("{name}: {cause}")]
+    OtherLayout {
+        /// The file.
+        name: String,
+        /// What is different; part of the message, and so no source.
+        cause: OtherLayout,
+    },
     /// A line is absurdly long.
     #[error("{name}:{line}: longer than {LINE_BYTES} bytes")]
     TooLong {
@@ -74,9 +108,14 @@ impl Error {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Open { .. } | Self::Read { .. } => {
-                "name a file that was saved by `trace --format json`, or - for standard input"
+                "name a file that was saved by `trace --format json`, a recording of `processguard record`, or - for standard input"
             }
             Self::CutShort { .. } => "all lines before it were shown",
+            Self::NoRecording { .. } => "name the directory that `processguard record` writes to",
+            Self::Damaged { .. } | Self::Ends { .. } => {
+                "all events before it were shown; name the files after it one by one to see those behind it"
+            }
+            Self::OtherLayout { .. } => "or record anew with this version",
             Self::Line { .. } | Self::TooLong { .. } => {
                 "the input must be what `trace --format json` writes, one object a line"
             }
@@ -103,24 +142,24 @@ pub fn run(input: &Path, show: Show) -> Result<(), Failure> {
         Ok(file) => file,
         Err(source) => return Err(Error::Open { name, source }.into()),
     };
-    let reader = BufReader::with_capacity(256 * 1024, Interruptible { file, stop });
+    let reader = BufReader::with_capacity(256 * 1024, Interruptible { file, stop: &stop });
     quiet_if_closed(Replay::new(name, show).run(reader))
 }
 
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 
 /// A file of which a read ends when the request to stop comes, however long the file stays silent.
-struct Interruptible {
-    file: File,
-    stop: Stop,
+pub(super) struct Interruptible<'a> {
+    pub(super) file: File,
+    pub(super) stop: &'a Stop,
 }
 
-impl Read for Interruptible {
+impl Read for Interruptible<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut ready = [PollFd::new(&self.file, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
+        let mut ready = [PollFd::new(&self.file, PollFlags::IN), PollFd::new(self.stop, PollFlags::IN)];
         poll(&mut ready, None)?;
         if requested() { Err(io::ErrorKind::Interrupted.into()) } else { self.file.read(buffer) }
     }

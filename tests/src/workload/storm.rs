@@ -1,14 +1,17 @@
-//! `storm --count N [--parallel P] [--program PATH] [--seconds S]`: spawns as fast as it can.
+//! `storm --count N [--parallel P] [--program PATH] [--seconds S] [--until-told]`: spawns as fast as it can;
+//! `--until-told` ends it with a line on standard input.
 //!
 //! Each child runs the program of [`elf`] (or `--program`) with 0 to 3 arguments. Prints
 //! `{"spawned":N,"seconds":S}`. The truth has a line per child: its pid, its wait status, and the
 //! moments before and after its birth and its end.
 
 use std::ffi::CString;
+use std::io::BufRead as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::ptr::null;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,13 +45,22 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let spawner = Spawner::new(&program)?;
     let next = AtomicU64::new(0);
+    let told = Arc::new(AtomicBool::new(false));
+    if args.has("until-told") {
+        let told = Arc::clone(&told);
+        // It may never come: the thread ends with the process.
+        thread::spawn(move || {
+            let _ = std::io::stdin().lock().read_line(&mut String::new());
+            told.store(true, Ordering::Relaxed);
+        });
+    }
     let began = Instant::now();
     let end = began + Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(86_400));
     let worker = || -> Result<Vec<Child>> {
         let mut children = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count || Instant::now() >= end {
+            if number >= count || Instant::now() >= end || told.load(Ordering::Relaxed) {
                 return Ok(children);
             }
             children.push(spawner.spawn(number % 4)?);
@@ -74,6 +86,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             "reaped_ns": child.reaped,
         })
     }))?;
+    truth.line(&json!({ "what": "storm", "nanoseconds": (took * 1e9) as u64 }))?;
     println!("{}", json!({ "spawned": children.len(), "seconds": took }));
     Ok(())
 }

@@ -66,6 +66,11 @@ impl Cgroups {
         }
     }
 
+    /// Those not known to be removed, in no order.
+    pub(crate) fn living(&self) -> impl Iterator<Item = &Arc<Cgroup>> {
+        self.known.iter().filter_map(|(_, cgroup, alive)| alive.then_some(cgroup))
+    }
+
     fn put(&mut self, hierarchy: u32, id: u64, path: &str, alive: bool) {
         if id == 0 {
             return;

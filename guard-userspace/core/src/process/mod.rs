@@ -14,5 +14,5 @@ pub(crate) mod usage;
 
 pub(crate) use cgroup::Cgroups;
 pub(crate) use settle::Settled;
-pub(crate) use table::Ended;
 pub use table::Table;
+pub(crate) use table::{Ended, Milestones};

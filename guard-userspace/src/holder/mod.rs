@@ -1,0 +1,403 @@
+//! The one process that reads a pinned sensor's ring, puts the records down and serves them to others.
+//!
+//! ```text
+//!   ring -> batch of frames -> file (written) -> room in the ring given back -> subscribers
+//!             |                                                                   full: dropped, counted
+//!             +-> core: the table that a new file or a new subscriber begins with
+//! ```
+//! Killed between "written" and "given back", the next holder finds in the file up to where it is whole, and
+//! goes on in the ring from there: no record twice, none missing.
+
+mod socket;
+mod subscribers;
+mod table;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use guard_common::decode::{self, Record};
+use guard_common::wire::{self, Kind, ProcKey};
+use guard_core::event::{ExitStatus, Gap, Lost};
+use guard_core::ids::ProcId;
+use guard_core::{Core, Effect, Input};
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::exit::Failure;
+use crate::feed;
+use crate::recording::frame::{self, Frame, Start};
+use crate::recording::writer::{self, Rotation, Writer};
+use crate::redact::Redactor;
+use crate::sensor::pinned::Pinned;
+use crate::sensor::pins::Pins;
+use crate::sensor::{self, Options};
+use socket::Listener;
+pub use socket::SOCKET;
+use subscribers::Subscribers;
+
+/// Bytes of frames put down at once, at most, besides the last record.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// How often at most the kernel is asked for runs that it skipped: one system call a program.
+const RECURSION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How the holder works.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where the sensor is pinned.
+    pub pins: PathBuf,
+    /// Where others subscribe.
+    pub socket: PathBuf,
+    /// Where records are put down.
+    pub directory: PathBuf,
+    /// How large files become, and how many there are.
+    pub rotation: Rotation,
+    /// How a sensor is attached, if there is none yet.
+    pub sensor: Options,
+    /// Whether the ring's size was asked for: then a pinned ring of another size is an error.
+    pub ring_size_matters: bool,
+    /// Processes whose descendants are watched: how they end is remembered by the kernel.
+    pub watched: Vec<u32>,
+    /// What is taken out of arguments.
+    pub redactor: Redactor,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Records put down.
+    pub records: u64,
+    /// Records lost since the sensor was attached, by kind, cause and CPU.
+    pub losses: Vec<Lost>,
+}
+
+/// The holder at work.
+pub struct Holder {
+    sensor: Pinned,
+    core: Core,
+    writer: Writer,
+    subscribers: Subscribers,
+    redactor: Redactor,
+    start: Start,
+    watching: bool,
+    /// Losses that the stream tells.
+    told: Vec<Lost>,
+    asked_for_recursion: Instant,
+    /// The turn's time.
+    now_ns: u64,
+    batch: Vec<u8>,
+    counts: [u64; Kind::COUNT],
+    /// Ends of processes in the batch, whose status need not be remembered once it is put down.
+    ended: Vec<ProcKey>,
+    /// The kernel's list was read when the ring was filled up to here; not all of that is taken in yet.
+    unsettled: Option<u64>,
+    records: u64,
+    /// Last: nobody may take the sensor before all else is closed.
+    _pins: Pins,
+}
+
+impl Holder {
+    /// Takes the sensor up where it is, or attaches it; opens the recording, and goes on behind what it
+    /// holds.
+    ///
+    /// # Errors
+    /// If somebody else holds the sensor, it cannot be attached, or the directory cannot be written.
+    pub fn open(settings: Settings) -> Result<(Self, Listener), Failure> {
+        let boot =
+            clock::boot_id().map_err(|source| Failure::System { action: "read the boot id", source })?;
+        let pins = Pins::lock(&settings.pins).map_err(sensor::Error::from)?;
+        // Before anything is attached: whoever is refused here leaves nothing behind.
+        let listener = Listener::bind(&settings.socket)?;
+        let goes_on = |resume: &writer::Resume| resume.start.boot == boot;
+        let (mut writer, resume) = Writer::open(&settings.directory, settings.rotation, goes_on)?;
+        let mut sensor = Pinned::open_or_create(&pins, &settings.sensor)?;
+        if settings.ring_size_matters && sensor.ring_bytes() != settings.sensor.ring_bytes {
+            return Err(Failure::Usage(format!(
+                "the pinned sensor has a ring of {} bytes; leave --ring-size out, or run `processguard sensor detach` first",
+                sensor.ring_bytes()
+            )));
+        }
+        let start = Start {
+            boot,
+            instance: sensor.instance(),
+            wire: wire::VERSION,
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            processguard: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let mut told = Vec::new();
+        match resume {
+            Some(resume) if (resume.start.boot, resume.start.instance) == (boot, start.instance) => {
+                sensor.skip_to(resume.position);
+                sensor.release();
+                told = resume.losses;
+                for key in resume.ended {
+                    sensor.forget(key);
+                }
+            }
+            _ => writer.finish_file(),
+        }
+        let found = sensor.processes()?;
+        sensor.follow(&settings.watched, &found)?;
+        let core = table::existing(&sensor, &found)?;
+        let holder = Self {
+            watching: !settings.watched.is_empty() || !sensor.tombstones().is_empty(),
+            sensor,
+            core,
+            writer,
+            subscribers: Subscribers::default(),
+            redactor: settings.redactor,
+            start,
+            told,
+            asked_for_recursion: Instant::now(),
+            now_ns: clock::boot_ns(),
+            batch: Vec::with_capacity(BATCH_BYTES),
+            counts: [0; Kind::COUNT],
+            ended: Vec::new(),
+            unsettled: None,
+            records: 0,
+            _pins: pins,
+        };
+        Ok((holder, listener))
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub const fn sensor(&self) -> &Pinned {
+        &self.sensor
+    }
+
+    /// Holds until `stop` is ready.
+    ///
+    /// # Errors
+    /// If records cannot be read or put down.
+    pub async fn run(
+        mut self,
+        listener: Listener,
+        interval: Duration,
+        sweep: Duration,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Account, Failure> {
+        tokio::pin!(stop);
+        let mut next_sweep = Instant::now() + sweep;
+        let mut gathered = Some(Instant::now());
+        loop {
+            let held = self.core.poll_timeout().map(feed::instant);
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                () = feed::at(gathered) => gathered = self.turn()?.then(|| Instant::now() + interval),
+                () = feed::at(held) => gathered = self.turn()?.then(|| Instant::now() + interval),
+                () = feed::at(Some(next_sweep)) => {
+                    next_sweep += sweep;
+                    self.begin_turn()?;
+                    self.put(&Frame::Sweep, Input::Sweep);
+                    self.end_turn()?;
+                    gathered = Some(Instant::now());
+                }
+                subscriber = listener.accept() => {
+                    let head = self.head();
+                    self.subscribers.add(subscriber, head);
+                }
+                readable = self.sensor.readable(), if gathered.is_none() => {
+                    readable?;
+                    gathered = Some(Instant::now());
+                }
+            }
+        }
+        // What is there is put down; what comes later stays in the ring for the next holder.
+        self.turn()?;
+        self.subscribers.close().await;
+        Ok(Account { records: self.records, losses: self.sensor.losses() })
+    }
+
+    /// Takes in what the ring holds, puts it down and hands it on. Returns whether there was anything.
+    fn turn(&mut self) -> Result<bool, Failure> {
+        let mut any = false;
+        loop {
+            self.begin_turn()?;
+            let records = self.drain();
+            any |= records > 0;
+            let is_empty = self.batch.len() < BATCH_BYTES;
+            if self.unsettled.is_some_and(|until| self.sensor.position() >= until) {
+                self.unsettled = None;
+                self.put(&Frame::Settled, Input::Settled);
+                let told = self.sensor.tombstones().into_iter().map(|(key, _)| key);
+                // Of one that lives, as far as is known, the exit record is still to come.
+                let known = |key: &ProcKey| !self.core.processes().is_alive(ProcId::from(*key));
+                self.ended.extend(told.filter(known));
+            }
+            self.end_turn()?;
+            if is_empty {
+                return Ok(any || self.unsettled.is_some());
+            }
+        }
+    }
+
+    /// A batch begins with what the clocks say, and with what was due by then; in another file, if it is time.
+    fn begin_turn(&mut self) -> Result<(), Failure> {
+        if self.writer.wants_another() {
+            let head = self.head();
+            self.writer.begin(&head)?;
+        }
+        self.batch.clear();
+        self.counts = [0; Kind::COUNT];
+        self.now_ns = clock::boot_ns();
+        self.frame(&Frame::Clock { now_ns: self.now_ns, utc_offset_ns: clock::utc_offset_ns() });
+        self.core.handle_timeout(self.now_ns);
+        Ok(())
+    }
+
+    /// Reads records until the batch is full or the ring is empty for a moment.
+    fn drain(&mut self) -> u64 {
+        let Self { sensor, core, redactor, batch, counts, ended, now_ns, watching, .. } = self;
+        let mut records = 0;
+        while batch.len() < BATCH_BYTES
+            && sensor
+                .next(|position, bytes| {
+                    let Ok(record) = decode::decode(bytes) else {
+                        return frame::write(batch, position, &Frame::Record(bytes));
+                    };
+                    if let Some(count) = counts.get_mut(record.kind().0 as usize) {
+                        *count += 1;
+                    }
+                    if *watching && let Record::Exit(exit) = &record {
+                        ended.push(exit.task.key);
+                    }
+                    if let Record::Exec(exec) = &record
+                        && let Some(clean) = redactor.record(exec)
+                    {
+                        frame::write(batch, position, &Frame::Record(&clean));
+                        if let Ok(record) = decode::decode(&clean) {
+                            core.handle(*now_ns, Input::Kernel(record));
+                        }
+                        return;
+                    }
+                    frame::write(batch, position, &Frame::Record(bytes));
+                    core.handle(*now_ns, Input::Kernel(record));
+                })
+                .is_some()
+        {
+            records += 1;
+        }
+        records
+    }
+
+    /// Adds what was lost and what the core asked for, puts the batch down, and hands it on.
+    fn end_turn(&mut self) -> Result<(), Failure> {
+        self.tell_losses();
+        self.answer()?;
+        self.writer.append(&self.batch)?;
+        self.sensor.release();
+        self.records += self.counts.iter().sum::<u64>();
+        for key in self.ended.drain(..) {
+            self.sensor.forget(key);
+        }
+        let batch = Bytes::copy_from_slice(&self.batch);
+        let (core, position, now_ns) = (&self.core, self.sensor.position(), self.now_ns);
+        self.subscribers.send(&batch, &self.counts, || table::frames(core, position, now_ns));
+        Ok(())
+    }
+
+    /// What makes a stream complete in itself from here on.
+    fn head(&self) -> Vec<u8> {
+        let mut head = Vec::new();
+        let position = self.sensor.position();
+        frame::write(&mut head, position, &Frame::Start(self.start.clone()));
+        frame::write(&mut head, position, &Frame::Losses(self.told.clone()));
+        head.extend(table::frames(&self.core, position, self.now_ns));
+        head
+    }
+
+    fn tell_losses(&mut self) {
+        if self.asked_for_recursion.elapsed() < RECURSION_INTERVAL && !self.sensor.lost_more() {
+            return;
+        }
+        self.asked_for_recursion = Instant::now();
+        let now = self.sensor.losses();
+        let lost = since(&now, &self.told);
+        if !lost.is_empty() {
+            self.told.clone_from(&now);
+            self.put(&Frame::Losses(now), Input::Gap(Gap { lost }));
+        }
+    }
+
+    /// Does what the core asks for.
+    fn answer(&mut self) -> Result<(), Failure> {
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                Effect::Emit(_) => {}
+                Effect::Resync { cgroups } => self.resync(cgroups)?,
+                Effect::ReadProgram { id, exec_count } => {
+                    if let Some(program) = self.sensor.program_of(id) {
+                        let told = Arc::new(program.clone());
+                        let frame =
+                            Frame::Program { pid: id.pid, start_ns: id.start_ns, exec_count, program };
+                        self.put(&frame, Input::Program { id, exec_count, program: told });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the kernel's own list of processes.
+    fn resync(&mut self, cgroups: bool) -> Result<(), Failure> {
+        if cgroups {
+            let mut found = Vec::new();
+            self.sensor.cgroups(&mut |hierarchy, id, path| {
+                found.push((hierarchy, id, path.to_owned()));
+            })?;
+            for (hierarchy, id, path) in &found {
+                let (hierarchy, id) = (*hierarchy, *id);
+                self.put(&Frame::Cgroup { hierarchy, id, path }, Input::Cgroup { hierarchy, id, path });
+            }
+        }
+        let taken_ns = clock::boot_ns();
+        let found = match self.sensor.processes() {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "cannot compare the process table with the kernel's");
+                self.core.handle(self.now_ns, Input::ResyncFailed);
+                return Ok(());
+            }
+        };
+        self.frame(&Frame::ResyncBegin { taken_ns });
+        for snapshot in &found {
+            let process = frame::Process { snapshot: *snapshot, program: None };
+            self.frame(&Frame::Process(Box::new(process)));
+        }
+        self.put(&Frame::ResyncEnd, Input::Resync { taken_ns, found });
+        for (key, tombstone) in self.sensor.tombstones() {
+            let (status, time_ns) = (tombstone.status as u32, tombstone.time_ns);
+            self.put(
+                &Frame::Tombstone { pid: key.tgid, start_ns: key.start_ns, status, time_ns },
+                Input::Tombstone { id: ProcId::from(key), status: ExitStatus::from_wait(status), time_ns },
+            );
+        }
+        self.unsettled = Some(self.sensor.taken());
+        Ok(())
+    }
+
+    /// Tells the stream and the core the same.
+    fn put(&mut self, frame: &Frame<'_>, input: Input<'_>) {
+        self.frame(frame);
+        self.core.handle(self.now_ns, input);
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>) {
+        frame::write(&mut self.batch, self.sensor.position(), frame);
+    }
+}
+
+/// What was lost since an earlier account.
+fn since(now: &[Lost], before: &[Lost]) -> Vec<Lost> {
+    let same =
+        |one: &Lost, other: &Lost| (one.kind, one.cause, one.cpu) == (other.kind, other.cause, other.cpu);
+    let more = now.iter().filter_map(|lost| {
+        let told = before.iter().find(|told| same(told, lost)).map_or(0, |told| told.count);
+        (lost.count > told).then(|| Lost { count: lost.count - told, ..*lost })
+    });
+    more.collect()
+}

@@ -1,0 +1,65 @@
+//! Where others subscribe: a socket that only root and the holder's own user may use.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::exit::Failure;
+
+/// Where the socket is unless told otherwise.
+pub const SOCKET: &str = "/run/processguard/sensor.sock";
+
+/// The listening socket. Its file goes with it.
+#[derive(Debug)]
+pub struct Listener {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Listener {
+    /// Makes the socket, and its directory if need be. What an earlier holder left is replaced: the caller
+    /// holds the lock, so there is no other.
+    pub(super) fn bind(path: &Path) -> Result<Self, Failure> {
+        let failed = |source| Failure::Socket { path: path.to_owned(), source };
+        if let Some(directory) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), listener })
+    }
+
+    /// The next subscriber that may see what we see.
+    pub(super) async fn accept(&self) -> UnixStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) if is_permitted(&stream) => return stream,
+                Ok(_) => tracing::warn!("a subscriber without permission was turned away"),
+                // Out of descriptors, say: those who wait can wait longer.
+                Err(error) => {
+                    tracing::warn!("cannot accept a subscriber: {error}");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // The next holder replaces it, if this fails.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn is_permitted(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+}

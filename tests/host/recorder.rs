@@ -1,0 +1,179 @@
+//! The flight recorder: killed at any moment, it goes on at the right record.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use guard_tests::bpf::Objects;
+use guard_tests::recorder::{self, Place};
+use guard_tests::trace::Trace;
+use guard_tests::truth::{self, Fact, Truth, Workload};
+use guard_tests::{host, sys};
+
+use crate::restarts::assert_gone;
+
+/// Pseudo-random numbers, for moments that nobody chose. Each run says its seed.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        let seed = sys::boottime_ns() | 1;
+        println!("seed {seed}");
+        Self(seed)
+    }
+
+    /// Below a bound: xorshift64.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// Checks that a child has exactly its fork, exec and exit, in this order, and its own status.
+fn check(trace: &Trace, child: &Fact) -> Result<()> {
+    let records = trace.of(child)?;
+    let actions: Vec<_> = records.iter().map(|record| record.action()).collect();
+    ensure!(actions == ["fork", "exec", "exit"], "{child:?}: {actions:?}");
+    let code = trace.one("exit", child)?.number("process.exit_code").ok();
+    ensure!(code == child.exit_code()?, "{child:?}: {code:?}");
+    Ok(())
+}
+
+/// Checks that a storm's list is the recording's.
+fn check_all(trace: &Trace, truth: &Truth) -> Result<usize> {
+    let (mut children, mut wrong) = (0, Vec::new());
+    for child in truth.all("child") {
+        children += 1;
+        wrong.extend(check(trace, child).err());
+    }
+    let exits = trace.all("exit").filter(|exit| {
+        exit.number("process.parent.pid").is_ok_and(|parent| parent == i64::from(truth.workload))
+    });
+    assert_eq!(wrong.len(), 0, "of {children}: {:#?}", wrong.first());
+    assert_eq!(exits.count(), children, "exits beyond the storm's own list");
+    Ok(children)
+}
+
+#[test]
+fn killed_at_random_moments_nothing_is_lost_or_doubled() -> Result<()> {
+    let rounds = host::scaled(8, 100)?;
+    let place = Place::new()?;
+    let arguments = ["--events", "fork,exec,exit"];
+    // Room for what happens in some seconds, in which no recorder may get as far as reading.
+    let first = place.record(&["--ring-size", "64MiB"])?;
+    let storm = Workload::start(&["storm", "--seconds", "100000", "--parallel", "2", "--until-told"])?;
+    let mut random = Random::new();
+    std::thread::sleep(Duration::from_millis(random.below(300)));
+    first.kill()?;
+    let began = Instant::now();
+    for _ in 0..rounds {
+        let recorder = place.spawn(&[])?;
+        std::thread::sleep(Duration::from_millis(random.below(500)));
+        recorder.kill()?;
+    }
+    let took = began.elapsed();
+    let last = place.record(&[])?;
+    let truth = storm.finish()?;
+    std::thread::sleep(Duration::from_millis(100));
+    recorder::stop(last)?;
+    let trace = place.replay(&arguments)?;
+    let children = check_all(&trace, &truth)?;
+    let storm = truth.one("storm")?;
+    let rate = children as f64 / (storm.time("nanoseconds")? as f64 / 1e9);
+    println!("{rounds} kills within {took:?}; {children} spawns at {rate:.0} a second: lost 0, doubled 0");
+    assert_eq!(trace.lost_in_all()?, 0);
+    Ok(())
+}
+
+#[test]
+fn what_overflows_while_nobody_reads_is_counted_and_watched_ends_are_known() -> Result<()> {
+    let place = Place::new()?;
+    let storm = Workload::hold(&["storm", "--count", "2000"])?;
+    let watched = Workload::hold(&["exit-code", "--code", "42"])?;
+    let pid = watched.pid().to_string();
+    let recorder = place.record(&["--ring-size", "64KiB", "--watch", &pid])?;
+    recorder.kill()?;
+    // The ring overflows, and only then the watched one ends.
+    let spawned = storm.finish()?.all("child").count();
+    let truth = watched.finish()?;
+    let recorder = place.record(&[])?;
+    host::wait_for("the resync", || {
+        let trace = place.replay(&["--events", "exit"])?;
+        Ok((trace.all("resync").count() > 0).then_some(()))
+    })?;
+    recorder::stop(recorder)?;
+    let trace = place.replay(&["--events", "fork,exec,exit"])?;
+    for kind in ["fork", "exec", "exit"] {
+        let seen =
+            trace.all(kind).filter(|record| record.number("event.sequence").is_ok_and(|n| n > 0)).count();
+        let lost = trace.lost(kind)?;
+        println!("{kind}: {seen} seen, {lost} lost");
+        assert!(lost > 0, "{kind}: the ring was too large for this test");
+        assert!(
+            i64::try_from(seen)? + lost >= i64::try_from(spawned)?,
+            "{kind}: {seen} and {lost} of {spawned}"
+        );
+        assert_eq!(trace.lost_in_gaps(kind), lost, "{kind}");
+    }
+    let exit = trace.one("exit", truth.one("process")?)?;
+    assert_eq!(exit.number("process.exit_code")?, 42, "{}", exit.0);
+    Ok(())
+}
+
+#[test]
+fn only_one_holds_and_status_says_who() -> Result<()> {
+    let place = Place::new()?;
+    let recorder = place.record(&[])?;
+    let second = place.spawn(&[])?.wait()?;
+    assert_eq!(second.status.code(), Some(7), "{}", second.stderr);
+    assert!(second.stderr.contains(&format!("held by process {}", recorder.pid())), "{}", second.stderr);
+    let status = place.sensor(&["status", "--json"])?;
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).context("status")?;
+    assert_eq!(status.pointer("/sensors/0/reader_pid"), Some(&recorder.pid().into()), "{status}");
+    let detach = place.sensor(&["detach"])?;
+    assert_eq!(detach.status.code(), Some(7), "{detach:?}");
+    recorder::stop(recorder)?;
+    let status = place.sensor(&["status"])?;
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(text.contains("none; the last was process"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn detaching_leaves_nothing() -> Result<()> {
+    let before = Objects::existing()?;
+    let place = Place::new()?;
+    place.record(&[])?.kill()?;
+    let pinned = Objects::existing()?.without(&before);
+    assert!(!pinned.links.is_empty(), "nothing was pinned");
+    let detached = place.sensor(&["detach"])?;
+    assert!(detached.status.success(), "{detached:?}");
+    assert!(!place.pins().exists());
+    assert_gone(&pinned)
+}
+
+#[test]
+fn files_rotate_and_each_is_complete_in_itself() -> Result<()> {
+    let place = Place::new()?;
+    let recorder = place.record(&["--max-size", "256KiB", "--keep", "3"])?;
+    for _ in 0..6 {
+        truth::run(&["storm", "--count", "400"])?;
+    }
+    let truth = truth::run(&["run", "--times", "5", "--", "/bin/true"])?;
+    std::thread::sleep(Duration::from_millis(100));
+    recorder::stop(recorder)?;
+    let files = recorder::files(&place.recording())?;
+    assert_eq!(files.len(), 3, "{files:?}");
+    let trace = place.replay(&[])?;
+    for program in truth.all("program") {
+        check(&trace, program)?;
+    }
+    // A process that lived before the oldest file is known in it, with its program.
+    let own = std::process::id();
+    let fork = trace.all("fork").find(|fork| fork.number("process.parent.pid").ok() == Some(own.into()));
+    let fork = fork.context("no fork of this test")?;
+    let executable = std::env::current_exe()?;
+    assert_eq!(fork.text("process.executable")?, executable.to_str().context("path")?, "{}", fork.0);
+    Ok(())
+}
