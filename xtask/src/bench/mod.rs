@@ -11,6 +11,7 @@ mod kernel;
 mod machine;
 mod process;
 mod report;
+mod resident;
 mod stats;
 mod storm;
 mod truth;
@@ -97,7 +98,11 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     let account = if ours { Some(bench.count()?) } else { None };
 
     let rows = report::rows(&chosen, &samples, &mut random);
-    let verdicts = envelope::check(&rows, account.as_ref());
+    let mut verdicts = envelope::check(&rows, account.as_ref());
+    if ours {
+        let resident = resident::measure(&bench.processguard, &bench.storm.workload, &bench.scratch);
+        verdicts.extend(resident.context("a thousand sleepers")?.verdicts());
+    }
     let report =
         report::Report { args, machine: &machine::describe(), rows: &rows, account, verdicts: &verdicts };
     print!("{}", report.markdown());

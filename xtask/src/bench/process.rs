@@ -46,10 +46,20 @@ impl Process {
 
     /// The most memory it ever had resident, in bytes.
     pub(super) fn peak_rss(&self) -> Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that it has resident, in bytes.
+    pub(super) fn rss(&self) -> Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(&path).context(path)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmHWM")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let line = line.with_context(|| format!("no {name}"))?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| name.to_owned())?;
         Ok(kib * 1024)
     }
 
