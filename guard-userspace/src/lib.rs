@@ -16,5 +16,6 @@ pub mod show;
 pub mod stop;
 pub mod summary;
 pub mod timestamp;
+pub mod top;
 pub mod trace;
 pub mod units;

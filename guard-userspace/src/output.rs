@@ -113,7 +113,7 @@ const PIPE_BYTES: usize = 4096;
 ///
 /// A pipe may be full for ever (`trace | less`). The request to stop interrupts the write; after
 /// that only what the reader takes in time is written.
-fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let mut piece = bytes;
         if stop::requested() {

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static WAKE: AtomicI32 = AtomicI32::new(-1);
@@ -32,6 +34,16 @@ impl Stop {
             handle(signal, on_signal as *const () as libc::sighandler_t)?;
         }
         Ok(Self { wake })
+    }
+
+    /// Installs the handlers for an event loop: readable once a signal has come.
+    ///
+    /// # Errors
+    /// As [`Stop::install`].
+    pub fn listen() -> io::Result<AsyncFd<Self>> {
+        let stop = Self::install()?;
+        // SAFETY: `Stop` owns its descriptor, and keeps it until it is dropped with the `AsyncFd`.
+        Ok(unsafe { AsyncFd::register_with_interest(stop, Interest::READABLE) }?)
     }
 }
 

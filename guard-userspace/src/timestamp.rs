@@ -37,6 +37,14 @@ impl SecondText {
     }
 }
 
+/// `2026-11-21T22:36:49.123456789Z` for nanoseconds since 1970.
+#[must_use]
+pub fn utc(unix_ns: i64) -> String {
+    let mut out = Vec::new();
+    SecondText::default().write_utc(&mut out, unix_ns);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// The nanoseconds within the second.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "0 to 10^9 - 1")]

@@ -106,6 +106,23 @@ fn help_is_complete_and_goes_to_standard_output() {
 }
 
 #[test]
+fn options_of_top() {
+    let top = |arguments: &[&str]| processguard().arg("top").args(arguments).output().unwrap();
+    refused(&top(&["--interval", "1"]), 2, &["--interval", "has no unit"]);
+    refused(&top(&["--interval", "1ms"]), 2, &["--interval", "100ms"]);
+    refused(&top(&["--sort", "size"]), 2, &["size", "cpu, memory, run-queue, restarts, age, pid"]);
+    refused(&top(&["--view", "forest"]), 2, &["forest", "tree, list, groups"]);
+    refused(&top(&["--json"]), 2, &["--once"]);
+    refused(&top(&["--tree", "0"]), 2, &["--tree"]);
+    // Standard output is a pipe here.
+    refused(&top(&[]), 2, &["needs a terminal", "--once"]);
+    let help = String::from_utf8(top(&["--help"]).stdout).unwrap();
+    for part in ["KEYS", "EXAMPLES", "EXIT STATUS", "q, Ctrl-C", "--once --json"] {
+        assert!(help.contains(part), "{part}");
+    }
+}
+
+#[test]
 fn completions_for_each_shell() {
     for shell in ["bash", "zsh", "fish"] {
         let output = processguard().args(["completions", shell]).output().unwrap();

@@ -94,10 +94,26 @@ fn the_help_examples_run() -> Result<()> {
     Ok(())
 }
 
+/// Pictures can be taken anywhere; the other examples need a terminal, and `tests/host/top.rs` has one.
+#[test]
+fn the_help_examples_of_top_run() -> Result<()> {
+    let shell = Shell::new()?;
+    let help = shell.run("processguard top --help")?;
+    let examples = help.lines().map(str::trim).filter(|line| line.starts_with("processguard top --once"));
+    let examples: Vec<_> = examples.map(|line| line.replace("--interval 5s", "--interval 1s")).collect();
+    ensure!(examples.len() >= 2, "only {} examples found: has their form changed?", examples.len());
+    for example in examples {
+        shell.run(&example).with_context(|| format!("example: {example}"))?;
+    }
+    let picture = fs::read_to_string(shell.directory.path().join("picture.json"))?;
+    ensure!(picture.contains("\"deaths\""), "no deaths in {picture}");
+    Ok(())
+}
+
 #[test]
 fn the_exit_codes_of_the_help_are_all() -> Result<()> {
     let shell = Shell::new()?;
-    for verb in ["trace", "probe", "completions"] {
+    for verb in ["trace", "top", "probe", "completions"] {
         let help = shell.run(&format!("processguard {verb} --help"))?;
         ensure!(help.contains("EXIT STATUS"), "{verb} --help has no exit status");
     }

@@ -23,4 +23,5 @@ mod restarts;
 mod signal;
 mod start;
 mod storm;
+mod top;
 mod usage;

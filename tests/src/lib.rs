@@ -6,6 +6,7 @@
 pub mod bpf;
 pub mod cgroup;
 pub mod host;
+pub mod pty;
 pub mod record;
 pub mod recorder;
 pub mod sched;

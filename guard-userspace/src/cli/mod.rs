@@ -4,6 +4,7 @@ mod completions;
 mod probe;
 mod record;
 mod sensor;
+mod top;
 mod trace;
 mod values;
 
@@ -31,6 +32,7 @@ enum Verb {
     Trace(Box<trace::Arguments>),
     Record(Box<record::Arguments>),
     Sensor(sensor::Arguments),
+    Top(Box<top::Arguments>),
     Probe(probe::Arguments),
     Completions(completions::Arguments),
 }
@@ -61,6 +63,7 @@ pub fn run(command: Command) -> Result<Code, Failure> {
         Verb::Trace(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Record(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Sensor(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Top(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Probe(arguments) => arguments.run(),
         Verb::Completions(arguments) => arguments.run(&mut Command::command()).map(|()| Code::Ok),
     }

@@ -105,6 +105,16 @@ pub fn cause_of_death(exit: &Exit) -> String {
     text(|out| death(out, exit))
 }
 
+/// Why records were lost, in words.
+#[must_use]
+pub const fn cause_of_loss(cause: LossCause) -> &'static str {
+    match cause {
+        LossCause::RingFull => "ring full",
+        LossCause::Recursion => "skipped by the kernel",
+        LossCause::SlowReader => "slow reader",
+    }
+}
+
 /// A length of time in at most six letters: `850us`, `1.24ms`, `12.5s`, `3m12s`, `5h07m`, `12d3h`.
 #[must_use]
 pub fn short_duration(nanoseconds: u64) -> String {
@@ -363,11 +373,7 @@ fn latency(out: &mut Vec<u8>, latency: &Latency) {
 fn lost(out: &mut Vec<u8>, gap: &Gap) {
     out.extend_from_slice(b"records lost:");
     for (index, lost) in gap.lost.iter().enumerate() {
-        let cause = match lost.cause {
-            LossCause::RingFull => "ring full",
-            LossCause::Recursion => "skipped by the kernel",
-            LossCause::SlowReader => "slow reader",
-        };
+        let cause = cause_of_loss(lost.cause);
         let comma = if index == 0 { "" } else { "," };
         put(out, format_args!("{comma} {} {} ({cause}", lost.count, lost.kind.name()));
         if let Some(cpu) = lost.cpu {

@@ -107,8 +107,10 @@ impl Zone {
     }
 }
 
-/// Seconds that local time is ahead of UTC at an instant; 0 if the C library cannot tell.
-fn offset_s(unix_s: i64) -> i64 {
+/// Seconds that local time is ahead of UTC at an instant (in seconds since 1970); 0 if the C library
+/// cannot tell.
+#[must_use]
+pub fn offset_s(unix_s: i64) -> i64 {
     let mut parts = std::mem::MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both pointers are valid for the call; `localtime_r` writes only to the second. It
     // reads the environment, which this program never changes after its start.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use guard_common::wire::Kind;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
@@ -61,10 +60,7 @@ pub fn run(live: &Live, show: Show) -> Result<(), Failure> {
 
 async fn trace(live: &Live, show: Show) -> Result<(), Failure> {
     let boot = clock::boot_id().map_err(|source| Failure::System { action: "read the boot id", source })?;
-    let stop = Stop::install().map_err(|source| Failure::System { action: "handle signals", source })?;
-    // SAFETY: `Stop` owns its descriptor, and keeps it until it is dropped with the `AsyncFd`.
-    let stop = unsafe { AsyncFd::register_with_interest(stop, Interest::READABLE) }
-        .map_err(|refused| Failure::System { action: "wait for signals", source: refused.into() })?;
+    let stop = Stop::listen().map_err(|source| Failure::System { action: "handle signals", source })?;
     let stamp = Stamp { boot, utc_offset_ns: clock::utc_offset_ns() };
     let mut feed = Feed::attach(&live.sensor, live.interval)?;
     feed.sample_every(live.sample_interval)?;

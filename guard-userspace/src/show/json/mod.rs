@@ -16,6 +16,7 @@
 //! namespace, the start in nanoseconds since boot. It is never reused. As in ECS, `process.user` and
 //! `process.group` are the effective ids, `process.real_user` and `process.real_group` the real ones.
 
+mod document;
 mod model;
 mod read;
 mod resources;
@@ -23,5 +24,6 @@ mod string;
 mod waits;
 mod write;
 
+pub use document::{text_of_bytes, write_document};
 pub use read::{Error, Line, read};
 pub use write::JsonWriter;
