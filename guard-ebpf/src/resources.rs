@@ -91,8 +91,10 @@ fn pages(mm: Typed) -> [u64; COUNTERS] {
         return pages;
     }
     if offset!(mm_rss_counts) != ABSENT {
+        // The verifier of these kernels does not follow types into an array of typedefs.
+        let counts = Untyped::at(mm.address() + u64::from(offset!(mm_rss_counts)));
         for (index, pages) in pages.iter_mut().enumerate() {
-            *pages = mm.read(offset!(mm_rss_counts) + 8 * index as u32);
+            *pages = counts.read(8 * index as u32);
         }
     } else {
         per_cpu_pages(&mut pages, mm);
