@@ -143,5 +143,9 @@ fn whose_waits_must_be_said() -> Result<()> {
         let text = String::from_utf8(output.stderr)?;
         assert!(text.contains(kind) && text.contains("--pid"), "{text}");
     }
+    let idle = ["trace", "--events", "exec", "--latency-interval", "1s"];
+    let output = Command::new(host::processguard()?).args(idle).output()?;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr)?.contains("--events latency"));
     Ok(())
 }

@@ -46,11 +46,20 @@ pub(crate) fn processguard(profile: Profile) -> Result<PathBuf> {
 
 /// Builds one package's binary, and says where it is.
 pub(crate) fn binary(profile: Profile, package: &str, name: &str) -> Result<PathBuf> {
+    Ok(built(profile, package, "--bin", name)?.join(name))
+}
+
+/// Builds one package's example, and says where it is.
+pub(crate) fn example(profile: Profile, package: &str, name: &str) -> Result<PathBuf> {
+    Ok(built(profile, package, "--example", name)?.join("examples").join(name))
+}
+
+fn built(profile: Profile, package: &str, what: &str, name: &str) -> Result<PathBuf> {
     let mut cargo = sh::cargo();
-    cargo.args(["build", "--package", package, "--bin", name]);
+    cargo.args(["build", "--package", package, what, name]);
     if matches!(profile, Profile::Release) {
         cargo.arg("--release");
     }
     sh::run(&mut cargo)?;
-    Ok(sh::target_dir().join(profile.dir()).join(name))
+    Ok(sh::target_dir().join(profile.dir()))
 }

@@ -38,6 +38,8 @@ EXAMPLES
       what runs below process 812 in the next 30 seconds, and how it ends
   processguard trace --events exec --comm 'python*' --redact '(?i)(password|token)=\\S+'
       Python programs as they start, with secrets replaced by [redacted]
+  processguard trace --events latency,stall --pid 812 --latency-interval 5s
+      how long the threads of process 812 wait for a CPU, and who held it when that was too long
   processguard trace --format json --output /var/log/pg.json --max-size 64MiB --keep 5
       a complete record that stays below 384 MiB
   processguard trace --events resources --tree 812 --sample-interval 5s
@@ -213,16 +215,7 @@ fn concat_help() -> String {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        if let Some(kind) = self.named_only()
-            && self.input.is_none()
-            && self.pid.is_empty()
-            && self.tree.is_empty()
-        {
-            return Err(Failure::Usage(format!(
-                "--events {}: only named processes are followed so closely; add --pid PID or --tree PID; see --help",
-                kind.name()
-            )));
-        }
+        self.check()?;
         // The output first: nothing is attached for an output that cannot be written.
         let sink = self.sink()?;
         let renderer = self.renderer();
@@ -247,6 +240,34 @@ impl Arguments {
             },
             None => live::run(&live, show(conditions.without_kernel_part())),
         }
+    }
+
+    /// What clap cannot say: which options make sense only beside others' values.
+    fn check(&self) -> Result<(), Failure> {
+        let idle = [
+            ("--latency-interval", self.latency_interval, Kind::LATENCY),
+            ("--stall-run-queue", self.stall_run_queue, Kind::STALL),
+            ("--stall-uninterruptible", self.stall_uninterruptible, Kind::STALL),
+        ];
+        for (option, value, kind) in idle {
+            if value.is_some() && !self.events.contains(&kind) {
+                let name = kind.name();
+                return Err(Failure::Usage(format!(
+                    "{option} has no effect without --events {name}; see --help"
+                )));
+            }
+        }
+        if let Some(kind) = self.named_only()
+            && self.input.is_none()
+            && self.pid.is_empty()
+            && self.tree.is_empty()
+        {
+            return Err(Failure::Usage(format!(
+                "--events {}: only named processes are followed so closely; add --pid PID or --tree PID; see --help",
+                kind.name()
+            )));
+        }
+        Ok(())
     }
 
     fn sink(&self) -> Result<Sink, Failure> {

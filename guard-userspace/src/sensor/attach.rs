@@ -104,7 +104,7 @@ pub(crate) struct Link {
 
 /// The program of this name, if its skipped runs count as losses, and the kind of its records.
 pub(crate) fn known_program(name: &str) -> Option<(&'static str, Kind)> {
-    HOOKS.iter().find_map(|hook| {
+    HOOKS.iter().chain(&SCHEDULER).find_map(|hook| {
         let names = [Some(hook.program), hook.classic().map(|(program, _)| program)];
         let found = names.into_iter().flatten().find(|known| *known == name);
         found.map(|name| (name, hook.kind))

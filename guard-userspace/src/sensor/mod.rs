@@ -5,6 +5,8 @@ pub(crate) mod bpf;
 mod btf;
 pub(crate) mod cgroups;
 mod classic;
+#[doc(hidden)]
+pub mod empty;
 mod error;
 mod kernel_log;
 mod latency;

@@ -9,7 +9,7 @@ use aya::{Btf, Ebpf};
 use guard_common::control::PROBE_ARMED;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::attach::{self, HOOKS, Kernel, PREPARE_EXEC, RESOURCES, SNAPSHOT};
+use super::attach::{self, HOOKS, Kernel, PREPARE_EXEC, RESOURCES, SCHEDULER, SNAPSHOT};
 use super::classic::Tracefs;
 use super::error::ErrorKind;
 use super::{Error, Options, btf, cgroups, layout, losses, preempt};
@@ -105,6 +105,8 @@ const GAINS: Consequence = [
     "capabilities gained at an exec are known from the kernel",
     "capabilities gained at an exec are those not seen before",
 ];
+const WAITS: Consequence =
+    ["what watched processes wait can be followed", "no scheduler latency and no stalls; the rest runs"];
 const PREEMPTED: Consequence = [
     "fork, exec and exit use tp_btf",
     "fork, exec and exit use classic tracepoints, which lose nothing here",
@@ -222,6 +224,11 @@ impl Probe {
         let prepare = attach::load_btf(&mut ebpf, PREPARE_EXEC.program, PREPARE_EXEC.tracepoint, &btf);
         let prepare = prepare.map(|()| "tp_btf".to_owned()).map_err(|error| full(&error));
         self.optional(PREPARE_EXEC.tracepoint, prepare, GAINS);
+        let tried = SCHEDULER
+            .iter()
+            .try_for_each(|hook| attach::load_btf(&mut ebpf, hook.program, hook.tracepoint, &btf));
+        let scheduler = tried.map(|()| "tp_btf".to_owned()).map_err(|error| full(&error));
+        self.optional("scheduler", scheduler, WAITS);
         self.preemption(&mut ebpf, &btf);
         let lsm = lsm(&mut ebpf, &btf);
         self.optional("lsm", lsm, ENFORCE);

@@ -12,6 +12,7 @@ mod machine;
 mod process;
 mod report;
 mod resident;
+mod sched;
 mod stats;
 mod storm;
 mod truth;
@@ -47,7 +48,8 @@ pub(crate) struct Args {
     /// Spawns per storm
     #[arg(long, default_value_t = 20_000)]
     count: u64,
-    /// Only contenders whose id contains this, beside nothing: processguard, execsnoop+exitsnoop, bpftrace, forkstat
+    /// Only contenders whose id contains this, beside nothing: processguard, execsnoop+exitsnoop, bpftrace,
+    /// forkstat; or only the scheduler sensor and its peers: scheduler
     #[arg(long)]
     only: Option<String>,
     /// For the order and the intervals
@@ -81,9 +83,10 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     setup::ensure(Scope::Test)?;
     let chosen: Vec<&Contender> = contender::ALL.iter().filter(|one| wanted(one, args)).collect();
     let ours = chosen.iter().any(|one| one.is_ours());
+    let scheduler = args.only.as_ref().is_none_or(|only| sched::NAME.contains(only.as_str()));
     let bench = Bench {
         // Peers can be measured while ours does not build.
-        processguard: if ours { build::processguard(Profile::Release)? } else { PathBuf::new() },
+        processguard: if ours || scheduler { build::processguard(Profile::Release)? } else { PathBuf::new() },
         storm: Storm {
             workload: build::binary(Profile::Release, "guard-tests", "guard-workload")?,
             count: args.count,
@@ -94,17 +97,29 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     fs::create_dir_all(&bench.scratch).with_context(|| bench.scratch.display().to_string())?;
 
     let mut random = Random::new(args.seed);
-    let samples = bench.rounds(&chosen, args.rounds.max(1), &mut random)?;
+    // With nothing alone there is nothing to compare.
+    let storms = chosen.len() > 1;
+    let chosen = if storms { chosen } else { Vec::new() };
+    let samples =
+        if storms { bench.rounds(&chosen, args.rounds.max(1), &mut random)? } else { Samples::new() };
     let account = if ours { Some(bench.count()?) } else { None };
 
     let rows = report::rows(&chosen, &samples, &mut random);
+    let scheduler = if scheduler { Some(bench.scheduler(args.rounds.max(1), &mut random)?) } else { None };
     let mut verdicts = envelope::check(&rows, account.as_ref());
     if ours {
         let resident = resident::measure(&bench.processguard, &bench.storm.workload, &bench.scratch);
         verdicts.extend(resident.context("a thousand sleepers")?.verdicts());
     }
-    let report =
-        report::Report { args, machine: &machine::describe(), rows: &rows, account, verdicts: &verdicts };
+    verdicts.extend(scheduler.iter().flat_map(sched::Table::verdicts));
+    let report = report::Report {
+        args,
+        machine: &machine::describe(),
+        rows: &rows,
+        account,
+        scheduler,
+        verdicts: &verdicts,
+    };
     print!("{}", report.markdown());
     let file = report.save(&bench.scratch)?;
     eprintln!("saved {}", file.display());
@@ -179,6 +194,16 @@ impl Bench {
         let after = running.programs()?;
         drop(stats);
         Ok((difference(&before, &after), storm.spawned))
+    }
+
+    fn scheduler(&self, rounds: usize, random: &mut Random) -> Result<sched::Table> {
+        let scheduler = sched::Scheduler {
+            processguard: &self.processguard,
+            empty: &build::example(Profile::Release, "guard-userspace", "empty_scheduler")?,
+            workload: &self.storm.workload,
+            scratch: &self.scratch,
+        };
+        scheduler.measure(rounds, random)
     }
 
     fn count(&self) -> Result<truth::Account> {

@@ -15,6 +15,7 @@ use super::{
     Args, Sample, Samples,
     contender::Contender,
     envelope::Verdict,
+    sched,
     stats::{Estimate, Random, estimate, median},
     truth::Account,
 };
@@ -91,6 +92,7 @@ pub(super) struct Report<'a> {
     pub(super) machine: &'a [(&'static str, String)],
     pub(super) rows: &'a [Row],
     pub(super) account: Option<Account>,
+    pub(super) scheduler: Option<sched::Table>,
     pub(super) verdicts: &'a [Verdict],
 }
 
@@ -99,16 +101,23 @@ impl Report<'_> {
     pub(super) fn markdown(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
-        _ = self.write_table(&mut text);
-        _ = self.write_programs(&mut text);
+        _ = self.write_machine(&mut text);
+        if !self.rows.is_empty() {
+            _ = self.write_table(&mut text);
+            _ = self.write_programs(&mut text);
+        }
+        text.extend(self.scheduler.iter().map(sched::Table::markdown));
         _ = self.write_verdicts(&mut text);
         text
     }
 
-    fn write_table(&self, text: &mut String) -> std::fmt::Result {
+    fn write_machine(&self, text: &mut String) -> std::fmt::Result {
         let facts: Vec<_> = self.machine.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        writeln!(text, "Measured on: {}.\n", facts.join(", "))
+    }
+
+    fn write_table(&self, text: &mut String) -> std::fmt::Result {
         let bare = median(&self.rows.iter().map(|row| row.bare_us).collect::<Vec<_>>());
-        writeln!(text, "Measured on: {}.\n", facts.join(", "))?;
         writeln!(
             text,
             "Medians of {} interleaved rounds of {} spawns by two threads, {bare:.1} us each with nothing attached. Slow-down: against the storm just before the tracer was attached, with its 95% bootstrap interval.\n",
@@ -192,6 +201,7 @@ impl Report<'_> {
             "seed": self.args.seed,
             "rows": rows.collect::<Vec<_>>(),
             "count": self.account.as_ref().map(Account::json),
+            "scheduler": self.scheduler.as_ref().map(sched::Table::json),
             "verdicts": verdicts.collect::<Vec<_>>(),
         })
     }
