@@ -16,10 +16,16 @@ use crate::{sched, sys};
 /// `naps [--count N] [--us N]`: sleeps so often, for so long.
 pub(super) fn naps(args: &Args) -> Result<()> {
     let nap = Duration::from_micros(args.number("us", 5_000)?);
+    let mut slept_us = Vec::new();
     for _ in 0..args.number("count", 40)? {
+        let began = Instant::now();
         thread::sleep(nap);
+        slept_us.push(u64::try_from(began.elapsed().as_micros())?);
     }
-    Ok(())
+    slept_us.sort_unstable();
+    let share = |percent: usize| slept_us.get(slept_us.len() * percent / 100).copied();
+    let line = json!({ "what": "naps", "p50_us": share(50), "p90_us": share(90) });
+    Truth::open(args)?.line(&line)
 }
 
 /// `starve [--ms N]`: tries to run every millisecond, while another process holds the CPU for so long.
