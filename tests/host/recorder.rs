@@ -62,7 +62,8 @@ fn killed_at_random_moments_nothing_is_lost_or_doubled() -> Result<()> {
     let arguments = ["--events", "fork,exec,exit"];
     // Room for what happens in some seconds, in which no recorder may get as far as reading.
     let first = place.record(&["--ring-size", "64MiB"])?;
-    let storm = Workload::start(&["storm", "--seconds", "100000", "--parallel", "2", "--until-told"])?;
+    let storm = ["storm", "--seconds", "100000", "--parallel", "2", "--rate", "2000", "--until-told"];
+    let storm = Workload::start(&storm)?;
     let mut random = Random::new();
     std::thread::sleep(Duration::from_millis(random.below(300)));
     first.kill()?;

@@ -1,4 +1,5 @@
-//! `storm --count N [--parallel P] [--program PATH] [--seconds S] [--until-told]`: spawns as fast as it can;
+//! `storm --count N [--parallel P] [--program PATH] [--seconds S] [--rate R] [--until-told]`: spawns as fast as it can,
+//! or R a second;
 //! `--until-told` ends it with a line on standard input.
 //!
 //! Each child runs the program of [`elf`] (or `--program`) with 0 to 3 arguments. Prints
@@ -34,6 +35,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let count: u64 = args.number("count", u64::MAX)?;
     let parallel: usize = args.number("parallel", 1)?;
     let seconds: f64 = args.number("seconds", f64::MAX)?;
+    let rate: f64 = args.number("rate", f64::INFINITY)?;
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let program = match args.get("program") {
         Some(path) => PathBuf::from(path),
@@ -62,6 +64,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= count || Instant::now() >= end || told.load(Ordering::Relaxed) {
                 return Ok(children);
+            }
+            if let Some(due) = began.checked_add(Duration::from_secs_f64(number as f64 / rate)) {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             children.push(spawner.spawn(number % 4)?);
         }
