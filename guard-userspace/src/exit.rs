@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::sensor::{self, ErrorKind};
 use crate::show::escape;
-use crate::{output, recording, trace};
+use crate::{output, recording, subscription, trace};
 
 /// Exit codes. Stable: scripts depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,9 @@ pub enum Failure {
     /// The recording cannot be written.
     #[error(transparent)]
     Recording(#[from] recording::writer::Error),
+    /// The holder of the pinned sensor does not serve.
+    #[error(transparent)]
+    Subscription(#[from] subscription::Error),
     /// The socket of the sensor's holder cannot be used.
     #[error("cannot listen at {}", escape::display(path.as_os_str().as_encoded_bytes()))]
     Socket {
@@ -105,7 +108,7 @@ impl Failure {
             Self::Usage(_) => Code::Usage,
             Self::Sensor(error) => error.kind().into(),
             Self::Output(_) | Self::Recording(_) => Code::Output,
-            Self::Socket { .. } => Code::Pins,
+            Self::Socket { .. } | Self::Subscription(_) => Code::Pins,
             Self::Input(_) => Code::Input,
             Self::System { .. } => Code::Failed,
         }
@@ -116,6 +119,7 @@ impl Failure {
         match self {
             Self::Output(error) => Some(error.remedy()),
             Self::Recording(error) => Some(error.remedy()),
+            Self::Subscription(error) => Some(error.remedy()),
             Self::Socket { .. } => Some("name another place with --socket"),
             Self::Input(error) => Some(error.remedy()),
             Self::Usage(_) | Self::Sensor(_) | Self::System { .. } => None,

@@ -9,6 +9,7 @@ use globset::GlobMatcher;
 use guard_common::wire::Kind;
 use guard_core::event::{Action, Cgroup, Event, Process};
 use guard_core::ids::ProcId;
+use guard_core::process::Table;
 
 /// All conditions; an event must meet every one that is given. A gap and a resync always pass:
 /// what was lost might have.
@@ -40,20 +41,39 @@ pub struct Filter {
     members: HashSet<ProcId>,
 }
 
-impl Conditions {
-    /// Without the conditions that the kernel checks: they hold already, and some of them (lineage
-    /// from before the start, above all) only the kernel can check.
-    #[must_use]
-    pub fn without_kernel_part(self) -> Self {
-        Self { pids: Vec::new(), trees: Vec::new(), uid: None, cgroup: None, ..self }
-    }
-}
-
 impl Filter {
+    /// Leaves out what the kernel programs check: it holds already, and some of it (lineage from before the
+    /// start, above all) only the kernel can check.
+    pub fn trust_kernel(&mut self) {
+        let all = std::mem::take(&mut self.conditions);
+        self.conditions = Conditions { pids: Vec::new(), trees: Vec::new(), uid: None, cgroup: None, ..all };
+    }
+
     /// Checks these conditions.
     #[must_use]
     pub fn new(conditions: Conditions) -> Self {
         Self { conditions, members: HashSet::new() }
+    }
+
+    /// Learns which processes that exist already belong to the trees: their parents are known.
+    pub fn learn_existing(&mut self, table: &Table) {
+        if self.conditions.trees.is_empty() {
+            return;
+        }
+        let mut living: Vec<_> = table.living().collect();
+        // Parents are older than their children.
+        living.sort_unstable_by_key(|process| process.id.start_ns);
+        for process in living {
+            self.learn(process);
+        }
+    }
+
+    /// A named process that does not exist.
+    #[must_use]
+    pub fn absent(&self, table: &Table) -> Option<u32> {
+        let Conditions { pids, trees, .. } = &self.conditions;
+        let exists = |pid: u32| table.current(pid).is_some_and(|process| table.is_alive(process.id));
+        pids.iter().chain(trees).copied().find(|pid| !exists(*pid))
     }
 
     /// Whether the event is shown. Must be asked about every event, in order: lineage is learned

@@ -14,6 +14,7 @@ pub mod sample;
 pub mod sensor;
 pub mod show;
 pub mod stop;
+pub mod subscription;
 pub mod summary;
 pub mod timestamp;
 pub mod top;

@@ -5,6 +5,7 @@ use std::fmt;
 use guard_common::wire::Kind;
 use guard_core::event::{Drift, Gap, LossCause, Resync};
 
+use crate::recording::player::Player;
 use crate::sensor;
 
 /// Counters of the whole run.
@@ -90,6 +91,14 @@ impl Summary {
         for from in &report.kinds {
             let kind = self.kind(from.kind);
             (kind.seen, kind.ring_full, kind.recursion) = (from.seen, from.ring_full, from.recursion);
+        }
+    }
+
+    /// Takes over what a recording or a subscription held; what was lost is told by its gaps.
+    pub fn set_played(&mut self, player: &Player) {
+        self.undecodable = player.undecodable();
+        for (kind, seen) in Kind::ALL.into_iter().zip(player.seen()) {
+            self.kind(kind).seen = *seen;
         }
     }
 

@@ -23,5 +23,6 @@ mod restarts;
 mod signal;
 mod start;
 mod storm;
+mod subscribers;
 mod top;
 mod usage;

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use guard_common::limits::RING_BYTES;
 use regex::bytes::Regex;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::trace::AttachBy;
 use super::values;
@@ -119,10 +117,7 @@ impl Arguments {
             .map_err(|source| Failure::System { action: "start the event loop", source })?;
         let account = runtime.block_on(async {
             let stop =
-                Stop::install().map_err(|source| Failure::System { action: "handle signals", source })?;
-            // SAFETY: `Stop` owns its descriptor, and keeps it until it is dropped with the `AsyncFd`.
-            let stop = unsafe { AsyncFd::register_with_interest(stop, Interest::READABLE) }
-                .map_err(|refused| Failure::System { action: "wait for signals", source: refused.into() })?;
+                Stop::listen().map_err(|source| Failure::System { action: "handle signals", source })?;
             let (holder, listener) = Holder::open(self.settings())?;
             if !quiet {
                 say(&format!(

@@ -14,6 +14,7 @@ use crate::clock::Stamp;
 use crate::exit::{Failure, HELP};
 use crate::feed;
 use crate::filter::{Conditions, Filter};
+use crate::holder::SOCKET;
 use crate::output::{LogFile, Rotation, Sink};
 use crate::redact::{self, Redactor};
 use crate::sensor::{Attach, Latency, Options, Watch};
@@ -142,6 +143,21 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     input: Option<PathBuf>,
 
+    /// Whose kernel programs observe: own ones; those of the pinned sensor that `processguard record` reads; or
+    /// the latter if there is one, and the options call for nothing else
+    #[arg(
+        long,
+        value_name = "WHOSE",
+        default_value = "auto",
+        conflicts_with = "input",
+        help_heading = "Source"
+    )]
+    sensor: SensorBy,
+
+    /// Where the reader of the pinned sensor serves others
+    #[arg(long, value_name = "PATH", default_value = SOCKET, conflicts_with = "input", help_heading = "Source")]
+    socket: PathBuf,
+
     /// How long records gather in the kernel after the first one woke us [default: 20ms]
     #[arg(long, value_name = "TIME", value_parser = units::duration, conflicts_with = "input", help_heading = "Source")]
     interval: Option<Duration>,
@@ -199,6 +215,13 @@ pub(super) enum AttachBy {
     Classic,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum SensorBy {
+    Auto,
+    Own,
+    Shared,
+}
+
 impl From<AttachBy> for Attach {
     fn from(by: AttachBy) -> Self {
         match by {
@@ -238,7 +261,7 @@ impl Arguments {
                 Some(files) => recorded::run(&files, show(conditions)),
                 None => replay::run(input, show(conditions)),
             },
-            None => live::run(&live, show(conditions.without_kernel_part())),
+            None => live::run(&live, show(conditions)),
         }
     }
 
@@ -328,6 +351,21 @@ impl Arguments {
         self.events.contains(&Kind::RESOURCES)
     }
 
+    /// Who is to observe. What only programs of our own can do calls for them.
+    fn source(&self) -> live::Source {
+        let own = self.named_only().is_some()
+            || self.ring_size.is_some()
+            || self.attach.is_some()
+            || self.interval.is_some()
+            || self.kernel_log
+            || self.child_signals;
+        match self.sensor {
+            SensorBy::Shared => live::Source::Shared(self.socket.clone()),
+            SensorBy::Auto if !own => live::Source::Auto(self.socket.clone()),
+            SensorBy::Auto | SensorBy::Own => live::Source::Own,
+        }
+    }
+
     fn live(&self) -> live::Live {
         let watch = match (self.pid.as_slice(), self.tree.as_slice()) {
             ([], []) => Watch::All,
@@ -349,6 +387,7 @@ impl Arguments {
             },
             interval: self.interval.unwrap_or(feed::INTERVAL),
             duration: self.duration,
+            source: self.source(),
             sample_interval: self.sample_interval.unwrap_or(SAMPLE_INTERVAL),
         }
     }

@@ -200,6 +200,11 @@ impl Holder {
                     let head = self.head();
                     self.subscribers.add(subscriber, head);
                 }
+                number = self.subscribers.leaving() => {
+                    self.turn()?;
+                    self.subscribers.remove(number);
+                    gathered = Some(Instant::now() + interval);
+                }
                 readable = self.sensor.readable(), if gathered.is_none() => {
                     readable?;
                     gathered = Some(Instant::now());

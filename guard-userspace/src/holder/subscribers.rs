@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use guard_common::wire::Kind;
 use guard_core::event::{LossCause, Lost};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc::{self, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
 use crate::recording::frame::{self, Frame, MAGIC};
@@ -20,14 +20,19 @@ const WAITING_BATCHES: usize = 16;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// All subscribers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Subscribers {
     list: Vec<Subscriber>,
-    writers: JoinSet<()>,
+    /// One for each direction of each connection.
+    tasks: JoinSet<()>,
+    /// Numbers of those who want no more than what happened until now.
+    leaving: (UnboundedSender<u64>, UnboundedReceiver<u64>),
+    next: u64,
 }
 
 #[derive(Debug)]
 struct Subscriber {
+    number: u64,
     batches: Sender<Bytes>,
     /// Records that it will not get.
     dropped: [u64; Kind::COUNT],
@@ -35,11 +40,28 @@ struct Subscriber {
     behind: bool,
 }
 
+impl Default for Subscribers {
+    fn default() -> Self {
+        Self { list: Vec::new(), tasks: JoinSet::new(), leaving: mpsc::unbounded_channel(), next: 0 }
+    }
+}
+
 impl Subscribers {
     /// Adds one, who begins with `head`.
-    pub(super) fn add(&mut self, mut stream: UnixStream, head: Vec<u8>) {
+    pub(super) fn add(&mut self, stream: UnixStream, head: Vec<u8>) {
+        let number = self.next;
+        self.next += 1;
+        let (mut from, mut stream) = stream.into_split();
+        let leaving = self.leaving.0.clone();
+        self.tasks.spawn(async move {
+            // Nothing is expected; the end of it says that the subscriber is about to leave.
+            let mut word = [0; 64];
+            while from.read(&mut word).await.is_ok_and(|bytes| bytes > 0) {}
+            // Without a holder nobody needs to know.
+            let _ = leaving.send(number);
+        });
         let (batches, mut waiting) = mpsc::channel::<Bytes>(WAITING_BATCHES);
-        self.writers.spawn(async move {
+        self.tasks.spawn(async move {
             let begun = async {
                 stream.write_all(&MAGIC).await?;
                 stream.write_all(&head).await
@@ -52,12 +74,26 @@ impl Subscribers {
                 written = stream.write_all(&batch).await;
             }
         });
-        self.list.push(Subscriber { batches, dropped: [0; Kind::COUNT], behind: false });
+        self.list.push(Subscriber { number, batches, dropped: [0; Kind::COUNT], behind: false });
+    }
+
+    /// Waits for one who wants no more than what happened until now.
+    pub(super) async fn leaving(&mut self) -> u64 {
+        match self.leaving.1.recv().await {
+            Some(number) => number,
+            // Not as long as this has a sender itself.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets one go, once all that was sent is written.
+    pub(super) fn remove(&mut self, number: u64) {
+        self.list.retain(|subscriber| subscriber.number != number);
     }
 
     /// Hands a batch on. Who lost some gets the whole table as soon as there is room again.
     pub(super) fn send(&mut self, batch: &Bytes, counts: &[u64; Kind::COUNT], table: impl Fn() -> Vec<u8>) {
-        while self.writers.try_join_next().is_some() {}
+        while self.tasks.try_join_next().is_some() {}
         self.list.retain_mut(|subscriber| {
             if subscriber.batches.is_closed() {
                 return false;
@@ -79,7 +115,7 @@ impl Subscribers {
     /// Ends all, once they have read what is left or were given the time to.
     pub(super) async fn close(mut self) {
         self.list.clear();
-        let all = async { while self.writers.join_next().await.is_some() {} };
+        let all = async { while self.tasks.join_next().await.is_some() {} };
         // Who does not read loses the rest, as before.
         let _ = tokio::time::timeout(FAREWELL, all).await;
     }

@@ -147,6 +147,12 @@ impl Player {
         self.collect();
     }
 
+    /// Whether the stream's first process table is complete.
+    #[must_use]
+    pub fn knows_table(&self) -> bool {
+        !matches!(self.table, TableState::Wanted | TableState::Taking)
+    }
+
     /// Whether the stream said that nothing follows.
     #[must_use]
     pub const fn has_ended(&self) -> bool {

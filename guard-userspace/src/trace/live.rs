@@ -1,8 +1,10 @@
 //! The live trace: one thread, one loop; see [`crate::feed`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use guard_common::wire::Kind;
+use guard_core::event::{Action, Event};
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
@@ -13,6 +15,7 @@ use crate::feed::{Feed, at};
 use crate::filter;
 use crate::sensor::Options;
 use crate::stop::Stop;
+use crate::subscription::Subscription;
 
 /// What a live trace needs to know beside what is shown.
 #[derive(Clone, Debug)]
@@ -25,6 +28,19 @@ pub struct Live {
     pub duration: Option<Duration>,
     /// How often resources are sampled, if the sensor's options ask for samples.
     pub sample_interval: Duration,
+    /// Where the events come from.
+    pub source: Source,
+}
+
+/// Where the events come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Kernel programs of our own.
+    Own,
+    /// Whoever holds the pinned sensor, by its socket.
+    Shared(PathBuf),
+    /// The holder, if there is one.
+    Auto(PathBuf),
 }
 
 /// The kinds of records that the sensor must make so that these kinds of events can be shown.
@@ -62,15 +78,70 @@ async fn trace(live: &Live, show: Show) -> Result<(), Failure> {
     let boot = clock::boot_id().map_err(|source| Failure::System { action: "read the boot id", source })?;
     let stop = Stop::listen().map_err(|source| Failure::System { action: "handle signals", source })?;
     let stamp = Stamp { boot, utc_offset_ns: clock::utc_offset_ns() };
-    let mut feed = Feed::attach(&live.sensor, live.interval)?;
-    feed.sample_every(live.sample_interval)?;
-    let mut trace = Trace { feed, stamp, show };
+    let mut show = show;
+    let shared = match &live.source {
+        Source::Own => None,
+        Source::Shared(socket) => Some(Subscription::connect(socket).await?),
+        // Whatever is wrong with it: our own programs can do the same.
+        Source::Auto(socket) => Subscription::connect(socket).await.ok(),
+    };
+    let events = if let Some(shared) = shared {
+        tracing::info!("subscribed");
+        show.begin_with(shared.processes())?;
+        Events::Shared(Box::new(shared))
+    } else {
+        show.filter.trust_kernel();
+        let mut feed = Feed::attach(&live.sensor, live.interval)?;
+        feed.sample_every(live.sample_interval)?;
+        Events::Own(Box::new(feed))
+    };
+    let mut trace = Trace { events, stamp, show };
     trace.until_stopped(live, &stop).await?;
-    trace.finish()
+    trace.finish().await
+}
+
+/// A source at work.
+enum Events {
+    Own(Box<Feed>),
+    Shared(Box<Subscription>),
+}
+
+impl Events {
+    async fn ready(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Own(feed) => Ok(feed.ready().await?),
+            Self::Shared(subscription) => Ok(subscription.ready().await?),
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Own(feed) => feed.turn(),
+            Self::Shared(subscription) => subscription.turn()?,
+        }
+        Ok(())
+    }
+
+    /// The next event, and the clocks of its time: `stamp` if it is from now.
+    fn poll(&mut self, stamp: &Stamp) -> Option<(Stamp, Event)> {
+        match self {
+            Self::Own(feed) => feed.poll_event().map(|event| (*stamp, event)),
+            Self::Shared(subscription) => subscription.poll_event(),
+        }
+    }
+
+    /// Ends the stream: detaches, and releases what was held back for a cause.
+    async fn finish(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Own(feed) => feed.finish()?,
+            Self::Shared(subscription) => subscription.finish().await?,
+        }
+        Ok(())
+    }
 }
 
 struct Trace {
-    feed: Feed,
+    events: Events,
     stamp: Stamp,
     show: Show,
 }
@@ -83,9 +154,9 @@ impl Trace {
                 biased;
                 _ = stop.readable() => return Ok(()),
                 () = at(end) => return Ok(()),
-                ready = self.feed.ready() => ready?,
+                ready = self.events.ready() => ready?,
             }
-            self.feed.turn();
+            self.events.turn()?;
             self.stamp.utc_offset_ns = clock::utc_offset_ns();
             if self.forward()? == Wanted::Enough {
                 return Ok(());
@@ -96,13 +167,9 @@ impl Trace {
     /// Shows all that there is.
     fn forward(&mut self) -> Result<Wanted, Failure> {
         let mut wanted = Wanted::More;
-        while let Some(event) = self.feed.poll_event() {
-            // These are made here and not by the kernel programs, which count their own.
-            let kind = filter::kind(&event.action);
-            if matches!(kind, Kind::LATENCY | Kind::RESOURCES) {
-                self.show.summary.kind(kind).seen += 1;
-            }
-            wanted = self.show.event(&self.stamp, &event)?;
+        while let Some((stamp, event)) = self.events.poll(&self.stamp) {
+            self.count(&event);
+            wanted = self.show.event(&stamp, &event)?;
             if wanted == Wanted::Enough {
                 break;
             }
@@ -111,13 +178,31 @@ impl Trace {
         Ok(wanted)
     }
 
-    /// Detaches, shows what the ring still holds and what the core held back for a cause.
-    fn finish(mut self) -> Result<(), Failure> {
-        self.feed.finish()?;
+    /// Counts what the account at the end does not.
+    fn count(&mut self, event: &Event) {
+        match &event.action {
+            // A subscription's account is what its gaps say.
+            Action::Gap(gap) if matches!(self.events, Events::Shared(_)) => self.show.summary.add_gap(gap),
+            action => {
+                // These are made here and not by the kernel programs, which count their own.
+                let kind = filter::kind(action);
+                if matches!(kind, Kind::LATENCY | Kind::RESOURCES) {
+                    self.show.summary.kind(kind).seen += 1;
+                }
+            }
+        }
+    }
+
+    /// Ends the stream, and shows what is left of it.
+    async fn finish(mut self) -> Result<(), Failure> {
+        self.events.finish().await?;
         self.forward()?;
-        self.show.summary.set_report(&self.feed.report());
+        match &self.events {
+            Events::Own(feed) => self.show.summary.set_report(&feed.report()),
+            Events::Shared(subscription) => self.show.summary.set_played(subscription.player()),
+        }
         // Freed before the summary: nothing stays behind if standard error is stuck.
-        drop(self.feed);
+        drop(self.events);
         self.show.finish(&self.stamp, clock::boot_ns())?;
         Ok(())
     }

@@ -5,12 +5,14 @@ pub mod recorded;
 pub mod replay;
 
 use guard_core::event::{Action, Event};
+use guard_core::process::Table;
 
 use crate::clock::Stamp;
 use crate::exit::{Failure, say};
 use crate::filter::{self, Filter};
 use crate::output::{self, Sink};
 use crate::redact::Redactor;
+use crate::sensor;
 use crate::show::Renderer;
 use crate::summary::Summary;
 
@@ -53,6 +55,18 @@ impl Show {
     ) -> Self {
         let lines = Vec::with_capacity(BATCH_BYTES);
         Self { filter, redactor, renderer, sink, left: count, quiet, summary: Summary::default(), lines }
+    }
+
+    /// Takes note of what exists when the stream begins.
+    ///
+    /// # Errors
+    /// If a process that was asked for does not exist.
+    fn begin_with(&mut self, table: &Table) -> Result<(), sensor::Error> {
+        if let Some(pid) = self.filter.absent(table) {
+            return Err(sensor::Error::NoProcess(pid));
+        }
+        self.filter.learn_existing(table);
+        Ok(())
     }
 
     /// Shows an event if it passes.

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use guard_common::wire::Kind;
 use guard_core::event::Action;
 
 use super::replay::{Error, Interruptible, open};
@@ -139,10 +138,7 @@ impl Recorded {
         self.player.finish();
         self.forward()?;
         let (stamp, now_ns) = self.player.now();
-        for (kind, seen) in Kind::ALL.into_iter().zip(self.player.seen()) {
-            self.show.summary.kind(kind).seen = *seen;
-        }
-        self.show.summary.undecodable = self.player.undecodable();
+        self.show.summary.set_played(&self.player);
         self.show.finish(&stamp, now_ns)?;
         Ok(())
     }
