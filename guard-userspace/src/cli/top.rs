@@ -34,8 +34,8 @@ EXAMPLES
 
 OUTPUT OF --once --json
   One object: `@timestamp`, `host`, and below `processguard` the arrays `processes`, `groups`, `deaths`
-  and `lost`. A process has ECS names (`process.pid`, `process.entity_id`, `process.args`, ...) and its
-  figures under `processguard.resources`, `.run_queue`, `.restarts`. What is not known is left out.
+  and `lost`. A death is as the exit record of `trace --format json`, a process as its resources record
+  with `processguard.run_queue`, `.restarts`, `.group`, `.age_ns` beside. What is not known is left out.
 
 ";
 

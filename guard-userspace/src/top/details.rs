@@ -60,7 +60,7 @@ impl Page<'_> {
             &format!("{} of this executable in its group", self.scene.model.restarts(row)),
         );
         match &row.resources {
-            Some(resources) => self.resources(resources, row.cpu_percent),
+            Some(resources) => self.resources(resources, row.cpu_percent()),
             None => self.field("resources", "- (not sampled yet)"),
         }
         self.waits(self.scene.model.group(row));
@@ -116,11 +116,11 @@ impl Page<'_> {
         self.heading("PROCESSES");
         let mut members: Vec<_> = self.scene.model.rows.values().filter(|row| row.group == *key).collect();
         members.sort_by(|one, other| {
-            let cpu = |row: &Row| row.cpu_percent.unwrap_or(0.0);
+            let cpu = |row: &Row| row.cpu_percent().unwrap_or(0.0);
             cpu(other).total_cmp(&cpu(one)).then_with(|| one.process.id.cmp(&other.process.id))
         });
         for row in members {
-            let used = row.cpu_percent.map_or_else(unknown, |used| format!("{}%", percent(used)));
+            let used = row.cpu_percent().map_or_else(unknown, |used| format!("{}%", percent(used)));
             let memory = row.resources.map_or_else(unknown, |used| short_size(used.rss_bytes));
             let line =
                 format!("{:>7} {used:>6} {memory:>7}  {}", row.process.id.pid, text::command(&row.process));

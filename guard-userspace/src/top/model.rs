@@ -56,8 +56,8 @@ pub(super) struct Row {
     pub(super) group: Arc<str>,
     /// As last sampled.
     pub(super) resources: Option<Resources>,
-    /// Share of one CPU between the last two samples, in percent.
-    pub(super) cpu_percent: Option<f64>,
+    /// Share of one CPU between the last two samples.
+    pub(super) cpu: Option<Percent>,
     pub(super) timeline: Timeline,
     /// Whether it started while we looked.
     is_newcomer: bool,
@@ -204,9 +204,9 @@ impl Model {
             None if row.is_newcomer => Some((resources.id.start_ns, 0)),
             None => None,
         };
-        row.cpu_percent = before.and_then(|(time_ns, cpu_ns)| {
+        row.cpu = before.and_then(|(time_ns, cpu_ns)| {
             let passed = resources.time_ns.saturating_sub(time_ns);
-            Percent::of(resources.cpu_ns.saturating_sub(cpu_ns), passed).map(Percent::as_f64)
+            Percent::of(resources.cpu_ns.saturating_sub(cpu_ns), passed)
         });
         row.resources = Some(resources);
     }
@@ -304,7 +304,7 @@ impl Model {
             process: Arc::clone(process),
             group,
             resources: None,
-            cpu_percent: None,
+            cpu: None,
             timeline: Timeline::default(),
             // What ran before us did not start now.
             begun: self.now_ns == 0,
@@ -356,6 +356,13 @@ impl Model {
         if let Some(executable) = executable(process) {
             self.restarts.started(executable, process.parent, group);
         }
+    }
+}
+
+impl Row {
+    /// Share of one CPU, in percent.
+    pub(super) fn cpu_percent(&self) -> Option<f64> {
+        self.cpu.map(Percent::as_f64)
     }
 }
 

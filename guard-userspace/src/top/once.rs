@@ -1,9 +1,12 @@
 //! One picture on standard output, for people or for programs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use guard_core::event::{ExitStatus, Process};
-use serde_json::{Map, Value, json};
+use guard_core::event::{Action, Event};
+use guard_core::ids::BootId;
+use guard_core::resources::Sample;
+use serde_json::{Value, json};
 
 use super::model::{Death, Model, Row};
 use super::order::{self, Item, View};
@@ -13,7 +16,7 @@ use super::{Once, Options, begin};
 use crate::exit::Failure;
 use crate::output::Sink;
 use crate::show::compact::cause_of_death;
-use crate::show::json::{text_of_bytes, write_document};
+use crate::show::json::{JsonWriter, write_document};
 use crate::stop::Stop;
 use crate::timestamp;
 
@@ -65,7 +68,7 @@ async fn watch(
     }
 }
 
-fn json_text(document: &Value) -> Vec<u8> {
+pub(super) fn json_text(document: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     write_document(&mut out, document);
     out.push(b'\n');
@@ -73,7 +76,7 @@ fn json_text(document: &Value) -> Vec<u8> {
 }
 
 /// The whole picture as one object.
-fn document(model: &Model, wish: &order::Wish, context: &Context) -> Value {
+pub(super) fn document(model: &Model, wish: &order::Wish, context: &Context) -> Value {
     let lines = order::lines(model, wish);
     let processes = lines.iter().filter_map(|line| match &line.item {
         Item::Process(id) => model.rows.get(id).map(|row| living(model, row, context)),
@@ -96,7 +99,7 @@ fn document(model: &Model, wish: &order::Wish, context: &Context) -> Value {
         "@timestamp": time(context, model.now_ns),
         "ecs": {"version": "8.17.0"},
         "event": {"kind": "metric", "category": ["process"], "action": "top"},
-        "host": {"name": context.host, "boot": {"id": context.stamp.boot.to_string()}},
+        "host": {"name": context.host, "boot": {"id": hyphenated(context.stamp.boot)}},
         "processguard": {
             "boottime_ns": model.now_ns,
             "events_per_second": model.events_per_second,
@@ -108,48 +111,53 @@ fn document(model: &Model, wish: &order::Wish, context: &Context) -> Value {
     })
 }
 
+/// As `trace --events resources` has it, with what the picture knows beside.
 fn living(model: &Model, row: &Row, context: &Context) -> Value {
-    let group = model.group(row);
-    let mut own = Map::new();
-    own.insert("restarts".into(), model.restarts(row).into());
-    own.insert("group".into(), group.map(|group| &*group.name).into());
-    own.insert("kernel_thread".into(), row.process.kernel_thread.into());
-    own.insert("age_ns".into(), model.now_ns.saturating_sub(row.process.id.start_ns).into());
-    own.insert("run_queue".into(), waits(group));
-    if let Some(used) = &row.resources {
-        own.insert(
-            "resources".into(),
-            json!({
-                "cpu_percent": row.cpu_percent,
-                "cpu_ns": used.cpu_ns,
-                "run_delay_ns": used.run_delay_ns,
-                "rss_bytes": used.rss_bytes,
-                "swap_bytes": used.swap_bytes,
-                "threads": used.threads,
-                "open_files": used.open_files,
-                "open_files_limit": used.open_files_limit,
-                "read_bytes": used.read_bytes,
-                "write_bytes": used.write_bytes,
-            }),
-        );
+    let process = Arc::clone(&row.process);
+    let action = match row.resources {
+        Some(used) => Action::Resources { process, sample: Box::new(Sample { used, cpu: row.cpu }) },
+        None => Action::Fork { process },
+    };
+    let mut record = record(model.now_ns, action, context);
+    if let Some(own) = record.get_mut("processguard").and_then(Value::as_object_mut) {
+        let group = model.group(row);
+        own.insert("restarts".into(), model.restarts(row).into());
+        own.insert("group".into(), group.map(|group| &*group.name).into());
+        own.insert("kernel_thread".into(), row.process.kernel_thread.into());
+        own.insert("age_ns".into(), model.now_ns.saturating_sub(row.process.id.start_ns).into());
+        own.insert("run_queue".into(), waits(group));
     }
-    json!({"process": identity(&row.process, context), "processguard": own})
+    record
 }
 
+/// As the exit record of `trace` has it, with the cause in words too.
 fn dead(death: &Death, context: &Context) -> Value {
-    let mut process = identity(&death.process, context);
-    if let Value::Object(fields) = &mut process {
-        fields.insert("end".into(), time(context, death.time_ns).into());
-        // Who was killed by a signal has no exit code.
-        if let ExitStatus::Code(code) = death.exit.status {
-            fields.insert("exit_code".into(), code.into());
-        }
+    let (process, exit) = (Arc::clone(&death.process), Box::new(death.exit.clone()));
+    let mut record = record(death.time_ns, Action::Exit { process, exit }, context);
+    if let Some(cause) = record.pointer_mut("/processguard/cause").and_then(Value::as_object_mut) {
+        cause.insert("text".into(), cause_of_death(&death.exit).into());
     }
-    let own = json!({"cause": {"text": cause_of_death(&death.exit)}, "lifetime_ns": (death.exit.lifetime_ns != 0).then_some(death.exit.lifetime_ns)});
-    json!({"process": process, "processguard": own})
+    record
 }
 
-fn group(model: &Model, key: &std::sync::Arc<str>) -> Option<Value> {
+/// What a stream has of an event, without what the whole picture says once, or what belongs to the
+/// kernel's record.
+fn record(time_ns: u64, action: Action, context: &Context) -> Value {
+    let mut line = Vec::new();
+    let event = Event { time_ns, cpu: 0, sequence: 0, action };
+    JsonWriter::new(context.stamp).event(&mut line, &context.stamp, &event);
+    // What was just written is JSON.
+    let mut record: Value = serde_json::from_slice(&line).unwrap_or_default();
+    if let Some(fields) = record.as_object_mut() {
+        fields.retain(|name, _| matches!(name.as_str(), "process" | "container" | "processguard"));
+    }
+    if let Some(own) = record.get_mut("processguard").and_then(Value::as_object_mut) {
+        own.retain(|name, _| name != "cpu" && name != "boottime_ns");
+    }
+    record
+}
+
+fn group(model: &Model, key: &Arc<str>) -> Option<Value> {
     let group = model.groups.get(key)?;
     let sum = order::sums(model).remove(key).unwrap_or_default();
     Some(json!({
@@ -170,26 +178,13 @@ fn waits(group: Option<&super::groups::Group>) -> Value {
     json!({"p50_ns": wait(0.5), "p99_ns": wait(0.99)})
 }
 
-fn identity(process: &Process, context: &Context) -> Value {
-    let boot = context.stamp.boot;
-    let program = process.program.as_deref();
-    json!({
-        "pid": process.id.pid,
-        "entity_id": boot.entity_id(process.id),
-        "name": text_of_bytes(process.name.as_bytes()),
-        "executable": program.map(|program| text_of_bytes(&program.executable)),
-        "args": program.map(|program| program.arguments().map(text_of_bytes).collect::<Vec<_>>()),
-        "start": (process.id.start_ns != 0).then(|| time(context, process.id.start_ns)),
-        "parent": process.parent.is_some().then(|| parent(process, context)),
-        "user": {"id": process.euid.to_string(), "name": context.users.name(process.euid)},
-        "real_user": {"id": process.uid.to_string(), "name": context.users.name(process.uid)},
-    })
-}
-
-fn parent(process: &Process, context: &Context) -> Value {
-    json!({"pid": process.parent.pid, "entity_id": context.stamp.boot.entity_id(process.parent)})
-}
-
 fn time(context: &Context, boot_ns: u64) -> String {
     timestamp::utc(context.stamp.unix_ns(boot_ns))
+}
+
+/// The boot's id as its own file and all other records have it.
+fn hyphenated(boot: BootId) -> String {
+    let digits = boot.to_string();
+    let part = |range| digits.get(range).unwrap_or_default();
+    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
 }

@@ -125,7 +125,7 @@ pub(super) fn sums(model: &Model) -> HashMap<Arc<str>, Sum> {
     let mut counted = HashSet::new();
     for row in model.rows.values() {
         let sum = sums.entry(Arc::clone(&row.group)).or_default();
-        if let Some(percent) = row.cpu_percent {
+        if let Some(percent) = row.cpu_percent() {
             *sum.cpu_percent.get_or_insert(0.0) += percent;
         }
         if let Some(resources) = &row.resources {
@@ -177,7 +177,7 @@ fn by_rank(wish: &Wish) -> impl Fn(&Rank, &Rank) -> Ordering {
 fn rank(model: &Model, row: &Row, sort: Sort) -> Rank {
     let id = row.process.id;
     let rank = match sort {
-        Sort::Cpu => -row.cpu_percent.unwrap_or(-1.0),
+        Sort::Cpu => -row.cpu_percent().unwrap_or(-1.0),
         Sort::Memory => row.resources.map_or(1.0, |resources| -(resources.rss_bytes as f64)),
         Sort::RunQueue => {
             let group = model.group(row);

@@ -1,13 +1,19 @@
 //! Where the model's facts come from.
 
+use std::time::Duration;
+
 use guard_core::resources::Resources;
 
 use super::model::Model;
 use crate::clock;
 use crate::exit::Failure;
-use crate::feed::{self, Feed};
+use crate::feed::Feed;
 use crate::sample::{Sampler, cgroup};
 use crate::sensor::Options;
+
+/// How long records gather. A screen that changes once a second is in no hurry, and each turn costs a
+/// wake-up; the ring holds four times as much of the highest storm (`RING_BYTES`).
+const GATHERING: Duration = Duration::from_millis(100);
 
 /// A source of facts. Today the kernel itself; one who subscribes to another's stream is to have the
 /// same shape.
@@ -37,7 +43,7 @@ impl Live {
     /// # Errors
     /// If the sensor cannot be attached.
     pub(super) fn attach(options: &Options, model: &mut Model) -> Result<Self, Failure> {
-        let mut feed = Feed::attach(options, feed::INTERVAL)?;
+        let mut feed = Feed::attach(options, GATHERING)?;
         model.reconcile(feed.processes().living());
         let sampler = feed.sampler();
         let control_groups = cgroup::Groups::mounted()?;

@@ -172,7 +172,7 @@ fn process_line(
     let style = if line.context { palette.dim() } else { Style::new() };
     let mut x = area.x;
     for column in columns {
-        let busy = *column == Column::Cpu && row.cpu_percent.is_some_and(|percent| percent >= 50.0);
+        let busy = *column == Column::Cpu && row.cpu_percent().is_some_and(|percent| percent >= 50.0);
         let style = if busy { palette.busy() } else { style };
         put(buffer, x, area.y, *column, &process_cell(scene, *column, row), style);
         x += column.width() + 1;
@@ -216,7 +216,7 @@ fn process_cell(scene: &Scene<'_>, column: Column, row: &Row) -> String {
         Column::Pid => row.process.id.pid.to_string(),
         Column::Processes => unknown(),
         Column::User => scene.context.users.name(row.process.uid),
-        Column::Cpu => row.cpu_percent.map_or_else(unknown, text::percent),
+        Column::Cpu => row.cpu_percent().map_or_else(unknown, text::percent),
         Column::Rss => row.resources.map_or_else(unknown, |resources| short_size(resources.rss_bytes)),
         Column::P50 => wait(scene.model.group(row), 0.5),
         Column::P99 => wait(scene.model.group(row), 0.99),

@@ -24,6 +24,6 @@ mod string;
 mod waits;
 mod write;
 
-pub use document::{text_of_bytes, write_document};
+pub use document::write_document;
 pub use read::{Error, Line, read};
 pub use write::JsonWriter;

@@ -11,6 +11,8 @@ use ratatui::style::{Color, Modifier};
 
 use super::*;
 use crate::top::keys::Decoder;
+use crate::top::once;
+use crate::top::order::Wish;
 use crate::top::state::State;
 use crate::top::view;
 
@@ -125,4 +127,12 @@ fn nothing_hidden_reaches_the_screen() {
 fn once_has_room_for_all() {
     let text = view::once(&host(), &mut State::default(), &context(), 80);
     compare("once", &text);
+}
+
+#[test]
+fn once_for_programs_has_the_names_of_the_stream() {
+    let document = once::document(&host(), &Wish::default(), &context());
+    let text = String::from_utf8(once::json_text(&document)).unwrap();
+    assert!(text.is_ascii() && !text.trim_end().contains(char::is_control));
+    compare("once-json", &text);
 }

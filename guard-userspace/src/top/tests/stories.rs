@@ -28,10 +28,10 @@ fn a_life_from_fork_to_exit() {
     model.event(&exec(&child));
     assert_eq!(model.rows.len(), 2);
     model.sample(used(&child, 8, 500, 1));
-    let share = model.rows.get(&child.id).unwrap().cpu_percent.unwrap();
+    let share = model.rows.get(&child.id).unwrap().cpu_percent().unwrap();
     assert!((24.9..25.1).contains(&share), "half a second of two: {share}");
     model.sample(used(&child, 9, 1500, 1));
-    assert_eq!(model.rows.get(&child.id).unwrap().cpu_percent, Some(100.0));
+    assert_eq!(model.rows.get(&child.id).unwrap().cpu_percent(), Some(100.0));
     let (status, cause) = killed_by(&shell);
     model.event(&exit(&child, 10, status, cause));
     assert_eq!(model.rows.len(), 1);
@@ -51,9 +51,9 @@ fn who_ran_before_us_needs_two_samples() {
     model.reconcile([&old].into_iter());
     model.tick(100 * S);
     model.sample(used(&old, 100, 50_000, 1));
-    assert_eq!(model.rows.get(&old.id).unwrap().cpu_percent, None);
+    assert_eq!(model.rows.get(&old.id).unwrap().cpu_percent(), None);
     model.sample(used(&old, 101, 50_100, 1));
-    assert_eq!(model.rows.get(&old.id).unwrap().cpu_percent, Some(10.0));
+    assert_eq!(model.rows.get(&old.id).unwrap().cpu_percent(), Some(10.0));
 }
 
 #[test]
