@@ -99,12 +99,14 @@ impl Screen {
     pub(super) fn take(input: RawFd, output: RawFd) -> io::Result<Self> {
         HOOK.call_once(restore_before_panics);
         let area = size(output)?;
-        take(input, output)?;
+        let backend = CrosstermBackend::new(Frame { output, bytes: Vec::new() });
+        // From here on an error on the way drops the screen, and that gives the terminal back.
+        let screen = Self { input, output, backend, shown: Buffer::empty(area), next: Buffer::empty(area) };
         for signal in deadly() {
             handle(signal, on_deadly as *const () as libc::sighandler_t, libc::SA_RESETHAND)?;
         }
-        let backend = CrosstermBackend::new(Frame { output, bytes: Vec::new() });
-        Ok(Self { input, output, backend, shown: Buffer::empty(area), next: Buffer::empty(area) })
+        take(input, output)?;
+        Ok(screen)
     }
 
     /// Paints what changed since the last time.
