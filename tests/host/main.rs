@@ -20,6 +20,7 @@ mod refusals;
 mod replay;
 mod resources;
 mod restarts;
+mod resync;
 mod signal;
 mod start;
 mod storm;

@@ -37,6 +37,13 @@ fn what_does_not_fit_is_counted_exactly() -> Result<()> {
         assert_eq!(trace.lost_in_gaps(kind), lost, "{kind}: gaps and summary");
     }
     assert!(trace.all("gap").count() > 0);
+    // Whoever was seen to be born is told to have ended, once, though the record is lost.
+    for fork in trace.all("fork") {
+        let born = fork.identity("process")?;
+        let ends =
+            trace.with_pid("exit", fork.pid()).filter(|exit| exit.identity("process").ok() == Some(born));
+        assert_eq!(ends.count(), 1, "{born}");
+    }
     Ok(())
 }
 

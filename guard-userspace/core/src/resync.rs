@@ -61,13 +61,13 @@ pub(crate) struct Comparison {
 }
 
 impl Resyncing {
-    /// Takes note of a gap. A lost signal, victim or socket leaves the table as it is.
+    /// Takes note of a gap. The table lives on forks, execs, exits and control groups.
     pub(crate) fn gap(&mut self, now_ns: u64, gap: &Gap) {
         for lost in gap.lost.iter().filter(|lost| lost.count > 0) {
             match lost.kind {
-                Kind::SIGNAL | Kind::OOM | Kind::LISTEN => continue,
+                Kind::FORK | Kind::EXEC | Kind::EXIT => {}
                 Kind::CGROUP => self.cgroups = true,
-                _ => {}
+                _ => continue,
             }
             self.gap_ns = self.gap_ns.max(Some(now_ns));
         }

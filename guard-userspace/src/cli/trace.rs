@@ -190,6 +190,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = units::duration, conflicts_with = "input", help_heading = "Latency")]
     stall_uninterruptible: Option<Duration>,
 
+    /// Write the processes that the table holds as living at the end, as JSON lines: for tests, which
+    /// compare them with the kernel's
+    #[arg(long, value_name = "FILE", conflicts_with = "input", hide = true)]
+    table: Option<PathBuf>,
+
     /// Show also the SIGCHLD that the kernel sends at each child's end
     #[arg(long, conflicts_with = "input", help_heading = "Source")]
     child_signals: bool,
@@ -358,7 +363,8 @@ impl Arguments {
             || self.attach.is_some()
             || self.interval.is_some()
             || self.kernel_log
-            || self.child_signals;
+            || self.child_signals
+            || self.table.is_some();
         match self.sensor {
             SensorBy::Shared => live::Source::Shared(self.socket.clone()),
             SensorBy::Auto if !own => live::Source::Auto(self.socket.clone()),
@@ -389,6 +395,7 @@ impl Arguments {
             duration: self.duration,
             source: self.source(),
             sample_interval: self.sample_interval.unwrap_or(SAMPLE_INTERVAL),
+            table: self.table.clone(),
         }
     }
 }

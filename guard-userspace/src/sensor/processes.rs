@@ -18,9 +18,13 @@ use crate::sample;
 /// What the kernel appends to the path of an unlinked file.
 const DELETED: &[u8] = b" (deleted)";
 
+/// Room for a pass over 500 processes; more make it grow.
+const PASS_BYTES: usize = 64 * 1024;
+
 /// Makes a pass of the task iterator and reads all snapshot records that it yields.
 pub(crate) fn read(iterator: &OwnedFd) -> Result<Vec<Snapshot>, Error> {
-    let mut bytes = Vec::new();
+    // Each call goes over the list until its room is full: a few large ones, not many small.
+    let mut bytes = Vec::with_capacity(PASS_BYTES);
     bpf::open_iterator(iterator.as_fd())
         .and_then(|mut pass| pass.read_to_end(&mut bytes))
         .map_err(|error| Error::system("read the task iterator", error))?;

@@ -1,10 +1,12 @@
 //! The live trace: one thread, one loop; see [`crate::feed`].
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use guard_common::wire::Kind;
 use guard_core::event::{Action, Event};
+use guard_core::process::Table;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
@@ -14,6 +16,7 @@ use crate::exit::Failure;
 use crate::feed::{Feed, at};
 use crate::filter;
 use crate::sensor::Options;
+use crate::show::json::JsonWriter;
 use crate::stop::Stop;
 use crate::subscription::Subscription;
 
@@ -28,6 +31,8 @@ pub struct Live {
     pub duration: Option<Duration>,
     /// How often resources are sampled, if the sensor's options ask for samples.
     pub sample_interval: Duration,
+    /// Where the living are written at the end, if the programs are our own.
+    pub table: Option<PathBuf>,
     /// Where the events come from.
     pub source: Source,
 }
@@ -97,7 +102,7 @@ async fn trace(live: &Live, show: Show) -> Result<(), Failure> {
     };
     let mut trace = Trace { events, stamp, show };
     trace.until_stopped(live, &stop).await?;
-    trace.finish().await
+    trace.finish(live.table.as_deref()).await
 }
 
 /// A source at work.
@@ -194,9 +199,12 @@ impl Trace {
     }
 
     /// Ends the stream, and shows what is left of it.
-    async fn finish(mut self) -> Result<(), Failure> {
+    async fn finish(mut self, table: Option<&Path>) -> Result<(), Failure> {
         self.events.finish().await?;
         self.forward()?;
+        if let (Some(path), Events::Own(feed)) = (table, &self.events) {
+            write_table(path, feed.processes(), self.stamp)?;
+        }
         match &self.events {
             Events::Own(feed) => self.show.summary.set_report(&feed.report()),
             Events::Shared(subscription) => self.show.summary.set_played(subscription.player()),
@@ -206,6 +214,17 @@ impl Trace {
         self.show.finish(&self.stamp, clock::boot_ns())?;
         Ok(())
     }
+}
+
+/// Writes a line for each living process.
+fn write_table(path: &Path, table: &Table, stamp: Stamp) -> Result<(), Failure> {
+    let mut writer = JsonWriter::new(stamp);
+    let mut lines = Vec::new();
+    let now_ns = clock::boot_ns();
+    for process in table.living() {
+        writer.living(&mut lines, &stamp, now_ns, process);
+    }
+    fs::write(path, lines).map_err(|source| Failure::System { action: "write the process table", source })
 }
 
 #[cfg(test)]

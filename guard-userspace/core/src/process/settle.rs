@@ -8,6 +8,9 @@ use crate::ids::ProcId;
 use crate::process::Cgroups;
 use crate::process::table::{Ended, Table};
 
+/// The host's first process: it cannot end, the kernel would panic.
+const INIT: u32 = 1;
+
 /// What came of a comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
@@ -71,7 +74,7 @@ impl Table {
     /// the same pid. The filtered end in silence: nobody was told of their lives.
     fn end_missing(&mut self, taken_ns: u64, listed: &FxHashSet<ProcId>, settled: &mut Settled) {
         let missing = self.entries.iter().filter(|(id, entry, alive)| {
-            !entry.ended && (!alive || entry.first_ns < taken_ns && !listed.contains(id))
+            id.pid != INIT && !entry.ended && (!alive || entry.first_ns < taken_ns && !listed.contains(id))
         });
         let mut missing: Vec<_> = missing.map(|(id, entry, _)| (id.start_ns, id, entry.filtered)).collect();
         missing.sort_unstable();

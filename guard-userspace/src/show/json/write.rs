@@ -110,7 +110,8 @@ impl JsonWriter {
         number(out, event.sequence);
         out.push(b'}');
         if let Some(process) = event.action.process() {
-            self.process(out, event, process);
+            let exit = if let Action::Exit { exit, .. } = &event.action { Some(exit.status) } else { None };
+            self.process(out, event.time_ns, exit, process);
             container(out, &process.cgroup);
         }
         if let Action::Group(group) = &event.action {
@@ -125,6 +126,20 @@ impl JsonWriter {
         }
         out.extend_from_slice(&self.host);
         self.extras(out, event);
+        out.extend_from_slice(b"}}\n");
+    }
+
+    /// Appends the line of a living process: what is known of it, without anything that happened.
+    pub fn living(&mut self, out: &mut Vec<u8>, stamp: &Stamp, time_ns: u64, process: &Process) {
+        self.begin(out, stamp, time_ns);
+        out.extend_from_slice(
+            br#","event":{"kind":"state","category":["process"],"type":["info"],"action":"living"}"#,
+        );
+        self.process(out, time_ns, None, process);
+        container(out, &process.cgroup);
+        out.extend_from_slice(&self.host);
+        value(out, r#","processguard":{"boottime_ns":"#, time_ns);
+        process_extras(out, process);
         out.extend_from_slice(b"}}\n");
     }
 
@@ -172,7 +187,8 @@ impl JsonWriter {
         out.push(b'"');
     }
 
-    fn process(&mut self, out: &mut Vec<u8>, event: &Event, process: &Process) {
+    /// The process as of a time; with `ended` it ended then.
+    fn process(&mut self, out: &mut Vec<u8>, time_ns: u64, ended: Option<ExitStatus>, process: &Process) {
         value(out, r#","process":{"pid":"#, process.id.pid);
         self.entity_id(out, process.id);
         if process.id.start_ns != 0 {
@@ -180,11 +196,11 @@ impl JsonWriter {
             self.start_second.write_utc(out, self.stamp.unix_ns(process.id.start_ns));
             out.push(b'"');
         }
-        if let Action::Exit { exit, .. } = &event.action {
+        if let Some(status) = ended {
             out.extend_from_slice(br#","end":""#);
-            self.event_second.write_utc(out, self.stamp.unix_ns(event.time_ns));
+            self.event_second.write_utc(out, self.stamp.unix_ns(time_ns));
             out.push(b'"');
-            if let ExitStatus::Code(code) = exit.status {
+            if let ExitStatus::Code(code) = status {
                 value(out, r#","exit_code":"#, code);
             }
         }
