@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guard_tests::bpf::Objects;
@@ -146,11 +147,7 @@ fn sort_search_views_pause_and_details() -> Result<()> {
     terminal.wait_for("PAUSED")?;
     let still = terminal.text();
     drop(waiting);
-    let unseen = host::wait_for("nothing", || {
-        std::thread::sleep(std::time::Duration::from_millis(600));
-        Ok(Some(()))
-    });
-    unseen?;
+    std::thread::sleep(Duration::from_millis(600));
     terminal.type_in("\x0c")?;
     terminal.wait_until("the same picture", |terminal| terminal.text() == still)?;
     terminal.type_in(" ")?;
@@ -260,6 +257,23 @@ fn a_closed_window_ends_it() -> Result<()> {
     terminal.hang_up();
     assert_eq!(terminal.wait()?.code(), Some(0));
     assert_gone(&objects)
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_keep_it() -> Result<()> {
+    let (mut terminal, before) = top(&[])?;
+    terminal.resize(100, 300)?;
+    // Each is a picture of at least 10 KiB; a terminal holds back some of them, and then the program.
+    for _ in 0..20 {
+        terminal.type_in("\x0c?")?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    sys::kill(terminal.pid(), libc::SIGTERM)?;
+    assert_eq!(terminal.wait_blindly()?.code(), Some(0));
+    // Its modes are back; what leaves the alternate screen may lie behind what nobody took.
+    let after = terminal.modes()?;
+    ensure!(after.is_same_line(&before), "{after:?} instead of {before:?}");
+    Ok(())
 }
 
 #[test]

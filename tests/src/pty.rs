@@ -36,6 +36,14 @@ pub struct Modes {
     hidden_cursor: bool,
 }
 
+impl Modes {
+    /// Whether the modes of the line (`stty -a`) are the same, whatever the emulator knows.
+    #[must_use]
+    pub fn is_same_line(&self, other: &Self) -> bool {
+        (self.flags, &self.control) == (other.flags, &other.control)
+    }
+}
+
 impl Terminal {
     /// Starts a program on a new terminal of its own, as the leader of a session. Also gives the
     /// terminal's modes from before.
@@ -137,6 +145,14 @@ impl Terminal {
     /// As [`Terminal::wait_until`].
     pub fn wait_for(&mut self, text: &str) -> Result<()> {
         self.wait_until(text, |terminal| terminal.text().contains(text))
+    }
+
+    /// Waits for the program's end without taking in anything: for who no longer reads.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub fn wait_blindly(&mut self) -> Result<ExitStatus> {
+        host::wait_for("the program's end", || self.child.try_wait().context("wait"))
     }
 
     /// Waits for the program's end, and takes in all that it said.

@@ -7,6 +7,7 @@ use ratatui::style::Style;
 use guard_core::event::ExitStatus;
 
 use super::model::Death;
+use super::order;
 use super::state::Focus;
 use super::text::{escaped, lifetime};
 use super::view::Scene;
@@ -31,7 +32,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
         let room = area.width.saturating_sub(x).into();
         buffer.set_stringn(area.x + x, area.y, text, room, palette.bar().patch(palette.bold()));
     }
-    let deaths = model.deaths(state.failures_only);
+    let deaths = order::deaths(model, &state.wish, state.failures_only);
     if deaths.is_empty() && area.height > 1 {
         buffer.set_stringn(area.x, area.y + 1, "none since the start", area.width.into(), palette.dim());
     }

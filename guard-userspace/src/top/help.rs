@@ -16,7 +16,7 @@ pub const KEYS: [(&str, &str); 18] = [
     ("P  M", "sort by CPU, by memory"),
     ("r", "reverse the order"),
     ("/  n  N", "search name, arguments, pid, group; next, previous"),
-    ("f", "filter by the same"),
+    ("f", "filter processes and deaths by the same"),
     ("d, Tab", "to the deaths and back"),
     ("x", "deaths without those with exit code 0"),
     ("K", "show or hide the kernel's own threads"),

@@ -89,7 +89,8 @@ pub(super) fn document(model: &Model, wish: &order::Wish, context: &Context) -> 
         Item::Process(_) => None,
     });
     let groups: Vec<_> = groups.collect();
-    let deaths: Vec<_> = model.deaths(false).into_iter().map(|death| dead(death, context)).collect();
+    let deaths: Vec<_> =
+        order::deaths(model, wish, false).into_iter().map(|death| dead(death, context)).collect();
     let losses: Vec<_> = model
         .losses
         .iter()

@@ -4,10 +4,11 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use guard_core::event::Process;
 use guard_core::ids::ProcId;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::model::{Model, Row};
+use super::model::{Death, Model, Row};
 use super::text;
 
 /// Columns of branches from which on a tree gets no deeper on the screen: a chain of processes may
@@ -148,13 +149,28 @@ pub(super) fn matches(model: &Model, item: &Item, text: &str) -> bool {
     let contains = |words: &str| words.to_lowercase().contains(text);
     match item {
         Item::Process(id) => model.rows.get(id).is_some_and(|row| {
-            contains(&text::command(&row.process))
-                || contains(&text::escaped(row.process.name.as_bytes()))
-                || id.pid.to_string() == text
-                || group_matches(model, &row.group, contains)
+            process_matches(&row.process, text) || group_matches(model, &row.group, contains)
         }),
         Item::Group(key) => group_matches(model, key, contains),
     }
+}
+
+/// Deaths that pass the filter, newest first; perhaps only those that were no ordinary end.
+pub(super) fn deaths<'a>(model: &'a Model, wish: &Wish, failures_only: bool) -> Vec<&'a Death> {
+    let mut deaths = model.deaths(failures_only);
+    if !wish.filter.is_empty() {
+        deaths.retain(|death| process_matches(&death.process, &wish.filter));
+    }
+    deaths
+}
+
+/// Whether a process's words, or those of its control group, contain the text in lower case.
+fn process_matches(process: &Process, text: &str) -> bool {
+    let contains = |words: &str| words.to_lowercase().contains(text);
+    contains(&text::command(process))
+        || contains(&text::escaped(process.name.as_bytes()))
+        || process.id.pid.to_string() == text
+        || process.cgroup.path.as_deref().is_some_and(contains)
 }
 
 fn group_matches(model: &Model, key: &str, contains: impl Fn(&str) -> bool) -> bool {

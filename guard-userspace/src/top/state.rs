@@ -221,7 +221,8 @@ impl State {
         } else {
             self.focus = if self.focus == Focus::Deaths { Focus::Table } else { Focus::Deaths };
         }
-        self.death = model.deaths(self.failures_only).first().map(|death| death.process.id);
+        self.death =
+            order::deaths(model, &self.wish, self.failures_only).first().map(|death| death.process.id);
     }
 
     fn details(&mut self, model: &Model) {
@@ -276,7 +277,7 @@ impl State {
                 }
             }
             Focus::Deaths => {
-                let deaths = model.deaths(self.failures_only);
+                let deaths = order::deaths(model, &self.wish, self.failures_only);
                 let now = deaths.iter().position(|death| Some(death.process.id) == self.death);
                 let to = moved(now.unwrap_or(0), deaths.len().saturating_sub(1));
                 self.death = deaths.get(to).map(|death| death.process.id);

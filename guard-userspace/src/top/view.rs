@@ -143,7 +143,7 @@ pub(super) fn draw(buffer: &mut Buffer, model: &Model, state: &mut State, contex
 /// A picture as text, with room for every line, `width` columns wide.
 pub(super) fn once(model: &Model, state: &mut State, context: &Context, width: u16) -> String {
     let lines = order::lines(model, &state.wish);
-    let shown_deaths = model.deaths(state.failures_only).len();
+    let shown_deaths = order::deaths(model, &state.wish, state.failures_only).len();
     let height = u16::try_from(lines.len() + shown_deaths + 4).unwrap_or(u16::MAX);
     let area = Rect::new(0, 0, width.max(SMALLEST.0), height);
     let mut buffer = Buffer::empty(area);

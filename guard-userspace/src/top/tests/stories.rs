@@ -207,6 +207,19 @@ fn orders() {
 }
 
 #[test]
+fn the_filter_is_for_deaths_too() {
+    let model = host();
+    let died = |filter: &str| -> Vec<u32> {
+        let wish = Wish { filter: filter.into(), ..Wish::default() };
+        order::deaths(&model, &wish, false).iter().map(|death| death.process.id.pid).collect()
+    };
+    assert_eq!(died(""), [970, 960, 502]);
+    assert_eq!(died("worker"), [502]);
+    assert_eq!(died("app.service"), [970, 960]);
+    assert_eq!(died("960"), [960]);
+}
+
+#[test]
 fn a_chain_as_long_as_it_likes_is_shown() {
     let mut model = Model::new(Vec::new());
     let mut parent = process(1, 1, None, b"chain", &[b"chain"]);
