@@ -218,21 +218,10 @@ fn any_size_of_the_window() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn whatever_way_it_ends_the_terminal_is_as_it_was() -> Result<()> {
-    type End = (&'static str, Option<i32>, fn(ExitStatus) -> bool);
-    let done: fn(ExitStatus) -> bool = |status| status.code() == Some(0);
-    let ends: [End; 9] = [
-        ("q", None, done),
-        ("\x03", None, done),
-        ("", Some(libc::SIGTERM), done),
-        ("", Some(libc::SIGINT), done),
-        ("", Some(libc::SIGHUP), done),
-        ("", Some(libc::SIGQUIT), |status| status.signal() == Some(libc::SIGQUIT)),
-        ("", Some(libc::SIGABRT), |status| status.signal() == Some(libc::SIGABRT)),
-        ("", Some(libc::SIGSEGV), |status| status.signal() == Some(libc::SIGSEGV)),
-        ("", Some(libc::SIGUSR1), |status| status.signal() == Some(libc::SIGUSR1)),
-    ];
+/// Keys, a signal, and the end that the two bring.
+type End = (&'static str, Option<i32>, fn(ExitStatus) -> bool);
+
+fn assert_ends(ends: &[End]) -> Result<()> {
     for (keys, signal, as_documented) in ends {
         let (mut terminal, before) = top(&[])?;
         let during = terminal.modes()?;
@@ -240,7 +229,7 @@ fn whatever_way_it_ends_the_terminal_is_as_it_was() -> Result<()> {
         let objects = Objects::held_by(terminal.pid())?;
         terminal.type_in(keys)?;
         if let Some(signal) = signal {
-            sys::kill(terminal.pid(), signal)?;
+            sys::kill(terminal.pid(), *signal)?;
         }
         let status = terminal.wait().with_context(|| format!("{keys:?} {signal:?}"))?;
         ensure!(as_documented(status), "{keys:?} {signal:?}: {status}");
@@ -248,6 +237,28 @@ fn whatever_way_it_ends_the_terminal_is_as_it_was() -> Result<()> {
         ensure!(terminal.text().trim().is_empty(), "something is left on the screen:\n{}", terminal.text());
     }
     Ok(())
+}
+
+#[test]
+fn asked_to_end_it_leaves_the_terminal_as_it_was() -> Result<()> {
+    let done: fn(ExitStatus) -> bool = |status| status.code() == Some(0);
+    assert_ends(&[
+        ("q", None, done),
+        ("\x03", None, done),
+        ("", Some(libc::SIGTERM), done),
+        ("", Some(libc::SIGINT), done),
+        ("", Some(libc::SIGHUP), done),
+    ])
+}
+
+#[test]
+fn struck_down_it_leaves_the_terminal_as_it_was() -> Result<()> {
+    assert_ends(&[
+        ("", Some(libc::SIGQUIT), |status| status.signal() == Some(libc::SIGQUIT)),
+        ("", Some(libc::SIGABRT), |status| status.signal() == Some(libc::SIGABRT)),
+        ("", Some(libc::SIGSEGV), |status| status.signal() == Some(libc::SIGSEGV)),
+        ("", Some(libc::SIGUSR1), |status| status.signal() == Some(libc::SIGUSR1)),
+    ])
 }
 
 #[test]
