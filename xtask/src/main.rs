@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod fuzz;
 mod run;
 mod setup;
 mod sh;
@@ -34,6 +35,8 @@ enum Verb {
     Campaign(test::Args),
     /// Measure the cost of watching, beside its peers
     Bench(bench::Args),
+    /// Throw bytes at the decoder, the core and the reader of saved streams, for as long as you like
+    Fuzz(fuzz::Args),
     /// Run the privileged tests on every kernel of the matrix, in virtual machines
     Vm(vm::Args),
     /// Check format, lints, licences and the house rules
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::verb(&args, test::Scale::Small),
         Verb::Campaign(args) => test::verb(&args, test::Scale::Full),
         Verb::Bench(args) => bench::verb(&args),
+        Verb::Fuzz(args) => fuzz::verb(&args),
         Verb::Vm(args) => vm::verb(&args),
         Verb::Tidy => tidy::verb(),
     };

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     build::{self, Profile},
+    fuzz,
     setup::{self, Scope},
     sh,
 };
@@ -60,8 +61,9 @@ pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
     with_environment(&mut kernel);
 
     let pure = sh::run(&mut pure);
+    let fuzzed = if args.filter.is_none() { fuzz::short() } else { Ok(()) };
     let kernel = run_watched(&mut kernel, scale, began);
-    pure.and(kernel)
+    pure.and(fuzzed).and(kernel)
 }
 
 /// Says on standard error what the run took: standard output ends with the test runner's own lines.

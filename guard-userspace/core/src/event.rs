@@ -178,9 +178,10 @@ pub struct ProgramFlags {
 pub struct Name([u8; 16]);
 
 impl Name {
-    /// From a NUL-padded kernel field.
+    /// From a NUL-padded kernel field, whose last byte is always NUL.
     #[must_use]
-    pub const fn new(comm: [u8; 16]) -> Self {
+    pub const fn new(mut comm: [u8; 16]) -> Self {
+        comm[15] = 0;
         Self(comm)
     }
 

@@ -128,6 +128,13 @@ pub(super) const TABLE: &[Need] = &[
         source: Source::Packages(&["gcc", "libc6-dev"]),
     },
     Need {
+        name: "C++ compiler",
+        scope: Scope::Test,
+        purpose: "builds libFuzzer",
+        find: || program("c++"),
+        source: Source::Packages(&["g++"]),
+    },
+    Need {
         name: "unshare",
         scope: Scope::Test,
         purpose: "namespaces for tests and peers",

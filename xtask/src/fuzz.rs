@@ -1,0 +1,151 @@
+//! `cargo xtask fuzz`: libFuzzer on the targets of tests/fuzz, with coverage, on the stable compiler.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    setup::{self, Scope},
+    sh,
+};
+
+/// The targets, by the names of their corpora.
+const TARGETS: [&str; 3] = ["decoder", "stream", "json"];
+
+/// Seconds for each target in the test command.
+const SHORT_SECONDS: u32 = 5;
+
+/// What the compiler needs for libFuzzer to see which code an input reaches: cargo-fuzz's choice.
+const RUSTFLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+
+/// Code that is built for the host's compiler itself must not be instrumented: a target of its own
+/// keeps the flags off it.
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// Bytes of an input at most: a few records of the largest kind, or lines.
+const INPUT_BYTES: u32 = 32 * 1024;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only this target: decoder, stream, json
+    #[arg(value_parser = TARGETS)]
+    target: Option<String>,
+
+    /// Seconds for each target
+    #[arg(long, default_value_t = 300)]
+    seconds: u32,
+
+    /// Run the target on this file alone: reproduces a failure
+    #[arg(long, value_name = "FILE", requires = "target", conflicts_with_all = ["seconds", "minimise"])]
+    input: Option<PathBuf>,
+
+    /// Take what was found into the committed corpus, as few inputs as reach the same code
+    #[arg(long, conflicts_with = "seconds")]
+    minimise: bool,
+}
+
+pub(crate) fn verb(args: &Args) -> Result<()> {
+    setup::ensure(Scope::Test)?;
+    let fuzzer = Fuzzer::build()?;
+    let targets = TARGETS.into_iter().filter(|name| args.target.as_deref().is_none_or(|only| only == *name));
+    for target in targets {
+        match &args.input {
+            Some(input) => fuzzer.reproduce(target, input)?,
+            None if args.minimise => fuzzer.minimise(target)?,
+            None => fuzzer.run(target, args.seconds)?,
+        }
+    }
+    Ok(())
+}
+
+/// A few seconds for each target, as part of the test command.
+pub(crate) fn short() -> Result<()> {
+    let fuzzer = Fuzzer::build()?;
+    TARGETS.into_iter().try_for_each(|target| fuzzer.run(target, SHORT_SECONDS))
+}
+
+/// The instrumented program.
+struct Fuzzer {
+    program: PathBuf,
+    /// What the fuzzer finds, between runs.
+    work: PathBuf,
+}
+
+impl Fuzzer {
+    fn build() -> Result<Self> {
+        let work = sh::target_dir().join("fuzz");
+        let mut cargo = sh::cargo();
+        cargo.args(["build", "--release", "--package", "guard-fuzz", "--features", "libfuzzer"]);
+        cargo.args(["--bin", "guard-fuzz", "--target", TRIPLE, "--target-dir"]).arg(&work);
+        cargo.env("RUSTFLAGS", RUSTFLAGS);
+        cargo.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
+        cargo.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
+        cargo.env("CARGO_PROFILE_RELEASE_LTO", "off");
+        sh::run(&mut cargo)?;
+        Ok(Self { program: work.join(TRIPLE).join("release/guard-fuzz"), work })
+    }
+
+    /// Fuzzes for so long, beginning with the committed corpus and what earlier runs found.
+    fn run(&self, target: &str, seconds: u32) -> Result<()> {
+        let (found, crashes) = (self.directory("found", target)?, self.directory("crashes", target)?);
+        let mut fuzzer = self.command(target);
+        fuzzer.arg(format!("-max_total_time={seconds}"));
+        fuzzer.arg(format!("-artifact_prefix={}/", crashes.display()));
+        fuzzer.args([&found, &corpus(target)]);
+        let output = fuzzer.output().context("run the fuzzer")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            let last = said.lines().rfind(|line| line.starts_with("Done") || line.contains("DONE"));
+            println!("fuzz {target}: {}", last.unwrap_or_default());
+            return Ok(());
+        }
+        let input =
+            said.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, path)| path);
+        let Some(input) = input else { bail!("the fuzzer of {target} failed ({}):\n{said}", output.status) };
+        bail!(
+            "{target} fails on {input}:\n{said}\nreproduce: cargo xtask fuzz {target} --input {input}\n\
+             once it is mended, copy the file to tests/fuzz/corpus/{target}"
+        )
+    }
+
+    fn reproduce(&self, target: &str, input: &Path) -> Result<()> {
+        sh::run(self.command(target).arg(input))
+    }
+
+    fn minimise(&self, target: &str) -> Result<()> {
+        let (found, kept) = (self.directory("found", target)?, self.directory("kept", target)?);
+        fs::remove_dir_all(&kept).and_then(|()| fs::create_dir(&kept)).context("empty a directory")?;
+        let corpus = corpus(target);
+        sh::quietly(self.command(target).arg("-merge=1").args([&kept, &corpus, &found]))?;
+        fs::remove_dir_all(&corpus).and_then(|()| fs::create_dir(&corpus)).context("empty the corpus")?;
+        for entry in fs::read_dir(&kept)? {
+            let entry = entry?;
+            fs::copy(entry.path(), corpus.join(entry.file_name()))?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, target: &str) -> Command {
+        let mut fuzzer = Command::new(&self.program);
+        fuzzer.env("GUARD_FUZZ_TARGET", target);
+        fuzzer.args([&format!("-max_len={INPUT_BYTES}"), "-timeout=10", "-rss_limit_mb=1024"]);
+        fuzzer
+    }
+
+    fn directory(&self, of: &str, target: &str) -> Result<PathBuf> {
+        let directory = self.work.join(of).join(target);
+        fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+        Ok(directory)
+    }
+}
+
+/// The committed corpus.
+fn corpus(target: &str) -> PathBuf {
+    sh::workspace().join("tests/fuzz/corpus").join(target)
+}
