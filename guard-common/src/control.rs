@@ -18,6 +18,9 @@ pub struct Control {
     pub instance: u64,
     /// Process that reads the ring, or read it last.
     pub holder: u64,
+    /// When another sensor took over, in nanoseconds since boot: what is stamped later is the other's to tell. 0:
+    /// not yet.
+    pub superseded: u64,
 }
 
 /// "PGSENSOR", as bytes in memory.
@@ -111,7 +114,7 @@ pub const PROBE_ARMED: u64 = u64::MAX;
 
 const _: () = assert!(size_of::<CpuCounters>() == (2 * Kind::COUNT + 8) * 8);
 const _: () = assert!(size_of::<CpuCounters>().is_multiple_of(64));
-const _: () = assert!(size_of::<Control>() == 40);
+const _: () = assert!(size_of::<Control>() == 48);
 const _: () = assert!(size_of::<CpuLatency>() == (WAITS * LATENCY_BUCKETS + 8) * 8);
 const _: () = assert!(size_of::<CpuLatency>().is_multiple_of(64));
 const _: () = assert!(size_of::<Thread>() == 72);

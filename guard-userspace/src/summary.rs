@@ -36,13 +36,15 @@ pub struct KindSummary {
     pub recursion: Option<u64>,
     /// Records that a shared sensor's reader dropped because this trace took them too slowly.
     pub slow_reader: u64,
+    /// Records of another version's sensor that could not be read when it was taken over.
+    pub unreadable: u64,
 }
 
 impl KindSummary {
     /// Nothing counted yet.
     #[must_use]
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, seen: 0, shown: 0, ring_full: 0, recursion: Some(0), slow_reader: 0 }
+        Self { kind, seen: 0, shown: 0, ring_full: 0, recursion: Some(0), slow_reader: 0, unreadable: 0 }
     }
 }
 
@@ -50,7 +52,7 @@ impl KindSummary {
     /// Records known to be lost, whatever the cause.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.ring_full + self.recursion.unwrap_or(0) + self.slow_reader
+        self.ring_full + self.recursion.unwrap_or(0) + self.slow_reader + self.unreadable
     }
 }
 
@@ -110,6 +112,7 @@ impl Summary {
                 LossCause::RingFull => kind.ring_full += lost.count,
                 LossCause::Recursion => *kind.recursion.get_or_insert(0) += lost.count,
                 LossCause::SlowReader => kind.slow_reader += lost.count,
+                LossCause::Unreadable => kind.unreadable += lost.count,
             }
         }
     }
@@ -127,6 +130,7 @@ impl Summary {
             let kind = self.kind(from.kind);
             kind.ring_full += from.ring_full;
             kind.slow_reader += from.slow_reader;
+            kind.unreadable += from.unreadable;
             kind.recursion = kind.recursion.zip(from.recursion).map(|(one, other)| one + other);
         }
     }
@@ -134,7 +138,7 @@ impl Summary {
     /// Forgets what was lost: a better account of it follows.
     pub fn forget_losses(&mut self) {
         for kind in &mut self.kinds {
-            (kind.ring_full, kind.recursion, kind.slow_reader) = (0, Some(0), 0);
+            *kind = KindSummary { seen: kind.seen, shown: kind.shown, ..KindSummary::new(kind.kind) };
         }
     }
 }
@@ -149,18 +153,18 @@ impl fmt::Display for Summary {
         if self.undecodable > 0 {
             write!(f, ", {} could not be decoded", self.undecodable)?;
         }
-        // Only a trace of a shared sensor can be too slow for it.
-        let slow = self.kinds.iter().any(|kind| kind.slow_reader > 0);
+        // Only for a trace of a shared sensor, or a recording.
+        let other = self.kinds.iter().any(|kind| kind.slow_reader + kind.unreadable > 0);
         write!(f, "\n{:<8}{:>12}{:>12}{:>16}{:>16}", "", "seen", "shown", "lost: ring full", "recursion")?;
-        writeln!(f, "{}", if slow { "     slow reader" } else { "" })?;
+        writeln!(f, "{}", if other { "     slow reader      unreadable" } else { "" })?;
         // A kind of which there was nothing says nothing; the three of every life always do.
         let worth_a_line = |entry: &&KindSummary| entry.kind <= Kind::EXIT || entry.seen + entry.lost() > 0;
         for entry in self.kinds.iter().filter(worth_a_line) {
-            let KindSummary { kind, seen, shown, ring_full, recursion, slow_reader } = entry;
+            let KindSummary { kind, seen, shown, ring_full, recursion, slow_reader, unreadable } = entry;
             let recursion = recursion.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
             write!(f, "{:<8}{seen:>12}{shown:>12}{ring_full:>16}{recursion:>16}", kind.name())?;
-            if slow {
-                write!(f, "{slow_reader:>16}")?;
+            if other {
+                write!(f, "{slow_reader:>16}{unreadable:>16}")?;
             }
             writeln!(f)?;
         }

@@ -87,6 +87,73 @@ fn killed_at_random_moments_nothing_is_lost_or_doubled() -> Result<()> {
     Ok(())
 }
 
+/// Makes the pinned sensor look like another version's: its directory is named after the kernel programs. A
+/// stand-in for a real older version, of which there is none yet; programs, ring and records are real.
+fn age(place: &Place, name: &str) -> Result<std::path::PathBuf> {
+    let sensors = recorder::files(&place.pins())?;
+    ensure!(sensors.len() == 1, "{sensors:?}");
+    let old = place.pins().join(name);
+    std::fs::rename(sensors.first().context("no sensor")?, &old).context("rename the sensor")?;
+    Ok(old)
+}
+
+#[test]
+fn another_version_takes_over_without_a_gap() -> Result<()> {
+    let rounds = host::scaled(4, 30)?;
+    let place = Place::new()?;
+    let first = place.record(&["--ring-size", "64MiB"])?;
+    let storm = ["storm", "--seconds", "100000", "--parallel", "2", "--rate", "2000", "--until-told"];
+    let storm = Workload::start(&storm)?;
+    let mut random = Random::new();
+    first.kill()?;
+    for round in 0..rounds {
+        age(&place, &format!("v1-{round:08x}"))?;
+        // Killed while it takes over, perhaps; then the next one has two or more to take over from.
+        let recorder = place.spawn(&["--ring-size", "64MiB"])?;
+        std::thread::sleep(Duration::from_millis(random.below(400)));
+        recorder.kill()?;
+        let last = place.record(&["--ring-size", "64MiB"])?;
+        host::wait_for("the old sensor's end", || {
+            Ok((recorder::files(&place.pins())?.len() == 1).then_some(()))
+        })?;
+        last.kill()?;
+    }
+    let last = place.record(&[])?;
+    let truth = storm.finish()?;
+    std::thread::sleep(Duration::from_millis(100));
+    recorder::stop(last)?;
+    let trace = place.replay(&["--events", "fork,exec,exit"])?;
+    let children = check_all(&trace, &truth)?;
+    println!("{rounds} hand-overs, {children} spawns: lost 0, doubled 0");
+    assert_eq!(trace.lost_in_all()?, 0);
+    Ok(())
+}
+
+#[test]
+fn records_that_cannot_be_read_are_counted() -> Result<()> {
+    let place = Place::new()?;
+    place.record(&[])?.kill()?;
+    truth::run(&["storm", "--count", "50"])?;
+    let old = age(&place, "v1-00000000")?;
+    // The third word of CONTROL is the version of the records.
+    let words = [1, u64::from_le_bytes(*b"PGSENSOR"), 999, 1, 0, 0];
+    let bytes = words.iter().flat_map(|word: &u64| word.to_le_bytes()).map(|byte| byte.to_string());
+    let mut update = std::process::Command::new(host::tool("bpftool")?);
+    update.args(["map", "update", "pinned"]).arg(old.join("map_CONTROL"));
+    update.args(["key", "0", "0", "0", "0", "value"]).args(bytes);
+    ensure!(update.status()?.success(), "bpftool");
+    let recorder = place.record(&[])?;
+    recorder::stop(recorder)?;
+    let trace = place.replay(&[])?;
+    for kind in ["fork", "exec", "exit"] {
+        let lost = trace.lost_in_gaps(kind);
+        assert!((50..100).contains(&lost), "{kind}: {lost}");
+    }
+    let gap = trace.all("gap").next().context("no gap")?.0.to_string();
+    assert!(gap.contains("unreadable"), "{gap}");
+    Ok(())
+}
+
 #[test]
 fn what_overflows_while_nobody_reads_is_counted_and_watched_ends_are_known() -> Result<()> {
     let place = Place::new()?;

@@ -439,9 +439,14 @@ pub enum LossCause {
     Recursion,
     /// Whoever asked for the records took them too slowly; others have them.
     SlowReader,
+    /// They were made by another version's sensor, whose records this version cannot read.
+    Unreadable,
 }
 
 impl LossCause {
+    /// All causes.
+    pub const ALL: [Self; 4] = [Self::RingFull, Self::Recursion, Self::SlowReader, Self::Unreadable];
+
     /// The name in output and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -449,6 +454,7 @@ impl LossCause {
             Self::RingFull => "ring_full",
             Self::Recursion => "recursion",
             Self::SlowReader => "slow_reader",
+            Self::Unreadable => "unreadable",
         }
     }
 }

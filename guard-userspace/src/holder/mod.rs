@@ -8,6 +8,7 @@
 //! Killed between "written" and "given back", the next holder finds in the file up to where it is whole, and
 //! goes on in the ring from there: no record twice, none missing.
 
+mod handover;
 mod socket;
 mod subscribers;
 mod table;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use guard_common::decode::{self, Record};
 use guard_common::wire::{self, Kind, ProcKey};
-use guard_core::event::{ExitStatus, Gap, Lost};
+use guard_core::event::{ExitStatus, Gap, LossCause, Lost};
 use guard_core::ids::ProcId;
 use guard_core::{Core, Effect, Input};
 use tokio::time::Instant;
@@ -31,8 +32,9 @@ use crate::recording::frame::{self, Frame, Start};
 use crate::recording::writer::{self, Rotation, Writer};
 use crate::redact::Redactor;
 use crate::sensor::pinned::Pinned;
-use crate::sensor::pins::Pins;
+use crate::sensor::pins::{self, Pins};
 use crate::sensor::{self, Options};
+use handover::Doubles;
 use socket::Listener;
 pub use socket::SOCKET;
 use subscribers::Subscribers;
@@ -94,6 +96,8 @@ pub struct Holder {
     /// The kernel's list was read when the ring was filled up to here; not all of that is taken in yet.
     unsettled: Option<u64>,
     records: u64,
+    /// Sensors of other versions that this one is taking over from.
+    doubles: Vec<Doubles>,
     /// Last: nobody may take the sensor before all else is closed.
     _pins: Pins,
 }
@@ -125,23 +129,31 @@ impl Holder {
             wire: wire::VERSION,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             processguard: env!("CARGO_PKG_VERSION").to_owned(),
+            continues: None,
         };
+        let others = others(&pins, &sensor)?;
+        let resume = resume.filter(|resume| resume.start.boot == boot);
+        let at = resume.as_ref().map(|resume| resume.start.instance);
         let mut told = Vec::new();
-        match resume {
-            Some(resume) if (resume.start.boot, resume.start.instance) == (boot, start.instance) => {
+        match &resume {
+            Some(resume) if at == Some(start.instance) => {
                 sensor.skip_to(resume.position);
-                sensor.release();
-                told = resume.losses;
-                for key in resume.ended {
-                    sensor.forget(key);
+                // Until an older sensor is removed its doubles must be found again.
+                if others.is_empty() {
+                    sensor.release();
                 }
+                told.clone_from(&resume.losses);
             }
+            _ if others.iter().any(|other| at == Some(other.instance())) => {}
             _ => writer.finish_file(),
+        }
+        for key in resume.iter().flat_map(|resume| &resume.ended) {
+            sensor.forget(*key);
         }
         let found = sensor.processes()?;
         sensor.follow(&settings.watched, &found)?;
         let core = table::existing(&sensor, &found)?;
-        let holder = Self {
+        let mut holder = Self {
             watching: !settings.watched.is_empty() || !sensor.tombstones().is_empty(),
             sensor,
             core,
@@ -157,9 +169,103 @@ impl Holder {
             ended: Vec::new(),
             unsettled: None,
             records: 0,
+            doubles: Vec::new(),
             _pins: pins,
         };
+        let chain: Vec<_> = others.iter().chain([&holder.sensor]).map(Pinned::instance).collect();
+        for mut other in others {
+            holder.sensor.inherit(&other, &found);
+            holder.take_over(&mut other, &chain, resume.as_ref())?;
+        }
         Ok((holder, listener))
+    }
+
+    /// Detaches a sensor of another version, and puts down what its ring holds. What the new one recorded meanwhile
+    /// is compared with that later.
+    fn take_over(
+        &mut self,
+        old: &mut Pinned,
+        chain: &[u64],
+        resume: Option<&writer::Resume>,
+    ) -> Result<(), Failure> {
+        let mut doubles = Doubles::detach(old)?;
+        let at = resume.map(|resume| resume.start.instance);
+        // The stream is at a later sensor already: an earlier holder was killed in the middle of this.
+        let is_down = at.is_some_and(|at| chain.contains(&at) && at > old.instance());
+        let known = resume.filter(|_| at == Some(old.instance()));
+        let (position, told) = known.map_or((0, Vec::new()), |known| (known.position, known.losses.clone()));
+        let mut start = Start { instance: old.instance(), ..self.start.clone() };
+        std::mem::swap(&mut self.start, &mut start);
+        if !is_down {
+            self.told = told;
+            self.begin_turn()?;
+            self.put_down_old(old, position, &mut doubles)?;
+            start.continues = Some(old.instance());
+            frame::write(&mut self.batch, 0, &Frame::Start(start.clone()));
+            self.writer.append(&self.batch)?;
+            self.told.clear();
+        } else {
+            self.note_old(old, &mut doubles);
+        }
+        self.start = start;
+        self.doubles.push(doubles);
+        Ok(())
+    }
+
+    /// Puts down what lies in an old ring behind a position. Its room is not given back: should we be killed, the
+    /// next holder needs it all.
+    fn put_down_old(&mut self, old: &mut Pinned, behind: u64, doubles: &mut Doubles) -> Result<(), Failure> {
+        let is_readable = old.wire()? == u64::from(wire::VERSION);
+        let mut unreadable = [0_u64; Kind::COUNT];
+        let Self { core, now_ns, ended, batch, doubles: earlier, .. } = self;
+        while old
+            .next(|position, bytes| {
+                let record = decode::decode(bytes).ok().filter(|_| is_readable);
+                let Some(record) = record else {
+                    // The kind comes first in every version's header.
+                    let kind = bytes.first_chunk().map_or(u32::MAX, |kind| u32::from_ne_bytes(*kind));
+                    if let Some(count) = unreadable.get_mut(kind as usize) {
+                        *count += 1;
+                    }
+                    return;
+                };
+                if !doubles.note(&record) || earlier.iter_mut().any(|doubles| doubles.is_double(&record)) {
+                    return;
+                }
+                if let Record::Exit(exit) = &record {
+                    ended.push(exit.task.key);
+                }
+                if position > behind {
+                    frame::write(batch, position, &Frame::Record(bytes));
+                    core.handle(*now_ns, Input::Kernel(record));
+                }
+            })
+            .is_some()
+        {}
+        let mut losses = old.losses();
+        let unreadable = Kind::ALL.into_iter().zip(unreadable).filter(|(_, count)| *count > 0);
+        losses.extend(unreadable.map(|(kind, count)| Lost {
+            kind,
+            cause: LossCause::Unreadable,
+            cpu: None,
+            count,
+        }));
+        let lost = since(&losses, &self.told);
+        if !lost.is_empty() {
+            frame::write(&mut self.batch, old.position(), &Frame::Losses(losses));
+            self.core.handle(self.now_ns, Input::Gap(Gap { lost }));
+        }
+        Ok(())
+    }
+
+    /// Notes what lies in an old ring and is put down already.
+    fn note_old(&mut self, old: &mut Pinned, doubles: &mut Doubles) {
+        let mut note = |bytes: &[u8]| {
+            if let Ok(record) = decode::decode(bytes) {
+                doubles.note(&record);
+            }
+        };
+        while old.next(|_, bytes| note(bytes)).is_some() {}
     }
 
     /// What it holds.
@@ -235,7 +341,8 @@ impl Holder {
             }
             self.end_turn()?;
             if is_empty {
-                return Ok(any || self.unsettled.is_some());
+                self.let_old_go()?;
+                return Ok(any || self.unsettled.is_some() || !self.doubles.is_empty());
             }
         }
     }
@@ -256,7 +363,7 @@ impl Holder {
 
     /// Reads records until the batch is full or the ring is empty for a moment.
     fn drain(&mut self) -> u64 {
-        let Self { sensor, core, redactor, batch, counts, ended, now_ns, watching, .. } = self;
+        let Self { sensor, core, redactor, batch, counts, ended, now_ns, watching, doubles, .. } = self;
         let mut records = 0;
         while batch.len() < BATCH_BYTES
             && sensor
@@ -264,6 +371,9 @@ impl Holder {
                     let Ok(record) = decode::decode(bytes) else {
                         return frame::write(batch, position, &Frame::Record(bytes));
                     };
+                    if doubles.iter_mut().any(|doubles| doubles.is_double(&record)) {
+                        return;
+                    }
                     if let Some(count) = counts.get_mut(record.kind().0 as usize) {
                         *count += 1;
                     }
@@ -302,6 +412,14 @@ impl Holder {
         let batch = Bytes::copy_from_slice(&self.batch);
         let (core, position, now_ns) = (&self.core, self.sensor.position(), self.now_ns);
         self.subscribers.send(&batch, &self.counts, || table::frames(core, position, now_ns));
+        Ok(())
+    }
+
+    /// Removes the sensors that this one has taken over from completely: its ring was read to the end just now.
+    fn let_old_go(&mut self) -> Result<(), Failure> {
+        while let Some(at) = self.doubles.iter().position(Doubles::is_over) {
+            self.doubles.swap_remove(at).finish().map_err(sensor::Error::from)?;
+        }
         Ok(())
     }
 
@@ -394,6 +512,18 @@ impl Holder {
     fn frame(&mut self, frame: &Frame<'_>) {
         frame::write(&mut self.batch, self.sensor.position(), frame);
     }
+}
+
+/// Sensors of other versions, oldest first.
+fn others(pins: &Pins, own: &Pinned) -> Result<Vec<Pinned>, sensor::Error> {
+    let mut others = Vec::new();
+    for path in pins::sensors(pins.base())? {
+        if pins::is_version(&path) && path != own.path() {
+            others.push(Pinned::open(&path)?);
+        }
+    }
+    others.sort_unstable_by_key(Pinned::instance);
+    Ok(others)
 }
 
 /// What was lost since an earlier account.

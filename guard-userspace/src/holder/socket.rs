@@ -20,12 +20,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Makes the socket, and its directory if need be. What an earlier holder left is replaced: the caller
-    /// holds the lock, so there is no other.
+    /// Makes the socket, and its directory if need be. What an earlier holder left is replaced.
     pub(super) fn bind(path: &Path) -> Result<Self, Failure> {
         let failed = |source| Failure::Socket { path: path.to_owned(), source };
         if let Some(directory) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(failed(io::ErrorKind::AddrInUse.into()));
         }
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),

@@ -110,6 +110,9 @@ pub struct Start {
     pub host: String,
     /// Version of the writer.
     pub processguard: String,
+    /// The sensor that this one took over from without a gap.
+    #[serde(default)]
+    pub continues: Option<u64>,
 }
 
 /// A process of a table.
@@ -428,8 +431,8 @@ fn read_losses(fields: &mut Fields<'_>) -> Option<Vec<Lost>> {
     Some(losses)
 }
 
-/// The causes by their numbers in frames.
-const CAUSES: [LossCause; 3] = [LossCause::RingFull, LossCause::Recursion, LossCause::SlowReader];
+/// The causes by their numbers in frames: others may only be added.
+const CAUSES: [LossCause; 4] = LossCause::ALL;
 
 fn cause_number(cause: LossCause) -> u32 {
     CAUSES.iter().zip(0..).find_map(|(known, number)| (*known == cause).then_some(number)).unwrap_or(u32::MAX)

@@ -204,7 +204,13 @@ impl Player {
         if self.source == Some(source) {
             return Ok(());
         }
-        let earlier = self.source.replace(source).is_some();
+        let before = self.source.replace(source);
+        if start.continues.is_some_and(|instance| before == Some((start.boot, instance))) {
+            // The new sensor counts from its own beginning.
+            self.told.clear();
+            return Ok(());
+        }
+        let earlier = before.is_some();
         if earlier {
             self.finish();
             // Between the two sensors nobody looked.

@@ -264,7 +264,14 @@ mod tests {
     const ROTATION: Rotation = Rotation { max_bytes: 1000, keep: 2 };
 
     fn start() -> Start {
-        Start { boot: BootId(7), instance: 3, wire: 1, host: "host".into(), processguard: "0".into() }
+        Start {
+            boot: BootId(7),
+            instance: 3,
+            wire: 1,
+            host: "host".into(),
+            processguard: "0".into(),
+            continues: None,
+        }
     }
 
     fn head() -> Vec<u8> {

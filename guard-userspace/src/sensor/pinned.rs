@@ -24,6 +24,7 @@ use super::{Error, Options, bpf, cgroups, processes, watch_set};
 const AT_MAGIC: usize = std::mem::offset_of!(Control, magic) / 8;
 const AT_WIRE: usize = std::mem::offset_of!(Control, wire) / 8;
 const AT_INSTANCE: usize = std::mem::offset_of!(Control, instance) / 8;
+const AT_SUPERSEDED: usize = std::mem::offset_of!(Control, superseded) / 8;
 const AT_HOLDER: usize = std::mem::offset_of!(Control, holder) / 8;
 
 /// A pinned sensor, opened. Dropping it leaves it attached.
@@ -103,6 +104,43 @@ impl Pinned {
             watch: WatchSet::map(open_map(path, "GROUPS_BY_PID")?)?,
             tombstones,
         })
+    }
+
+    /// Version of its records' layout.
+    ///
+    /// # Errors
+    /// If it is not one of ours.
+    pub fn wire(&self) -> Result<u64, Error> {
+        Ok(self.control()?.read(0, AT_WIRE))
+    }
+
+    /// Marks the moment from which on another sensor tells what happens, which must be attached already. Gives that
+    /// moment, in nanoseconds since boot; it is marked only once.
+    ///
+    /// # Errors
+    /// If it is not one of ours.
+    pub fn supersede(&self) -> Result<u64, Error> {
+        let control = self.control()?;
+        let now_ns = super::boot_ns();
+        let marked = control
+            .word(0, AT_SUPERSEDED)
+            .map_or(Ok(0), |word| word.compare_exchange(0, now_ns, Ordering::SeqCst, Ordering::SeqCst));
+        Ok(marked.map_or_else(|earlier_ns| earlier_ns, |_| now_ns))
+    }
+
+    /// Takes over who is watched, and how the watched ended, from another sensor.
+    pub fn inherit(&mut self, from: &Self, found: &[Snapshot]) {
+        for snapshot in found {
+            let pid = snapshot.task.key.tgid;
+            let group = from.watch.group(pid);
+            if group != 0 {
+                self.watch.join(pid, group);
+            }
+        }
+        for (key, tombstone) in from.tombstones() {
+            // Without room it stays unknown, as for the kernel programs.
+            let _ = self.tombstones.insert(key, tombstone, 0);
+        }
     }
 
     /// Where it is pinned.

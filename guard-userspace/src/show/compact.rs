@@ -112,6 +112,7 @@ pub const fn cause_of_loss(cause: LossCause) -> &'static str {
         LossCause::RingFull => "ring full",
         LossCause::Recursion => "skipped by the kernel",
         LossCause::SlowReader => "slow reader",
+        LossCause::Unreadable => "of another version",
     }
 }
 

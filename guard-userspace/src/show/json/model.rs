@@ -335,4 +335,6 @@ pub(super) struct LostByCause {
     pub(super) recursion: Option<u64>,
     #[serde(default)]
     pub(super) slow_reader: u64,
+    #[serde(default)]
+    pub(super) unreadable: u64,
 }

@@ -415,11 +415,9 @@ fn stall(part: model::StallPart) -> Result<Stall, Error> {
 }
 
 fn lost(part: model::LostPart) -> Result<Lost, Error> {
-    let cause = [LossCause::RingFull, LossCause::Recursion, LossCause::SlowReader]
-        .into_iter()
-        .find(|cause| cause.name() == part.cause);
+    let cause = LossCause::ALL.into_iter().find(|cause| cause.name() == part.cause);
     let cause = cause.ok_or_else(|| {
-        field("processguard.lost.cause", &part.cause, "ring_full, recursion or slow_reader")
+        field("processguard.lost.cause", &part.cause, "ring_full, recursion, slow_reader or unreadable")
     })?;
     Ok(Lost { kind: kind("processguard.lost.kind", &part.kind)?, cause, cpu: part.cpu, count: part.count })
 }
@@ -454,9 +452,16 @@ fn summary_from(part: model::SummaryPart) -> Result<Summary, Error> {
     };
     for entry in part.kinds {
         let kind = kind("processguard.summary.kinds.kind", &entry.kind)?;
-        let model::LostByCause { ring_full, recursion, slow_reader } = entry.lost;
-        *summary.kind(kind) =
-            KindSummary { kind, seen: entry.seen, shown: entry.shown, ring_full, recursion, slow_reader };
+        let model::LostByCause { ring_full, recursion, slow_reader, unreadable } = entry.lost;
+        *summary.kind(kind) = KindSummary {
+            seen: entry.seen,
+            shown: entry.shown,
+            ring_full,
+            recursion,
+            slow_reader,
+            unreadable,
+            ..KindSummary::new(kind)
+        };
     }
     Ok(summary)
 }

@@ -172,6 +172,9 @@ impl JsonWriter {
             if kind.slow_reader > 0 {
                 value(out, r#","slow_reader":"#, kind.slow_reader);
             }
+            if kind.unreadable > 0 {
+                value(out, r#","unreadable":"#, kind.unreadable);
+            }
             out.extend_from_slice(b"}}");
         }
         out.extend_from_slice(b"]}}}\n");

@@ -1,0 +1,219 @@
+//! From one version's sensor to the next: attach new, detach old, and what both saw is told once.
+//!
+//! ```text
+//! old ring  ==================|~~~~~|     superseded, then detached hook by hook; its room is not given back
+//! new ring              ======|=========>
+//!                       both  ^ stamped earlier: the old one tells it; later: the new one
+//! ```
+//! Killed anywhere in between, the next holder does the same again: the old ring is still complete.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use guard_common::decode::Record;
+use guard_common::wire::{ProcKey, Task};
+
+use crate::sensor;
+use crate::sensor::pinned::Pinned;
+use crate::sensor::pins::{self, PinError};
+
+/// How far apart two programs on the same hook can run: microseconds, unless the machine was suspended or a
+/// virtual one was stopped in between.
+const APART_NS: u64 = 10_000_000;
+
+/// How long the kernel may take from letting a link go to the last run of its program, and how far apart the old
+/// and the new program of one event can run: microseconds, but on a virtual machine that is not always so.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// What a record is about, whichever sensor made it: the start time and id of a process are the same for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Fork(ProcKey),
+    Exec(ProcKey, u64),
+    Exit(ProcKey),
+    /// These can happen again to the same process: only with the time they are one.
+    Signal {
+        target: ProcKey,
+        sender: ProcKey,
+        number: u32,
+        code: i32,
+        value: u64,
+    },
+    Oom(u32),
+    Listen {
+        process: ProcKey,
+        port: u32,
+        family: u32,
+    },
+    Cgroup {
+        hierarchy: u32,
+        id: u64,
+        change: u32,
+    },
+    Stall(ProcKey),
+}
+
+impl Key {
+    fn of(record: &Record<'_>) -> Option<(Self, u64)> {
+        let (key, header) = match record {
+            Record::Fork(fork) => (Self::Fork(process(&fork.child)), fork.header),
+            Record::Exec(exec) => {
+                let task = &exec.fixed.task;
+                (Self::Exec(process(task), task.exec_count), exec.fixed.header)
+            }
+            Record::Exit(exit) => (Self::Exit(process(&exit.task)), exit.header),
+            Record::Signal(signal) => {
+                let (target, sender) = (signal.target.key, ProcKey { tid: 0, ..signal.sender });
+                let (number, code, value) = (signal.number, signal.code, signal.value);
+                (Self::Signal { target, sender, number, code, value }, signal.header)
+            }
+            Record::Oom(oom) => (Self::Oom(oom.pid), oom.header),
+            Record::Listen(listen) => {
+                let (process, port, family) = (process(&listen.task), listen.port, listen.family);
+                (Self::Listen { process, port, family }, listen.header)
+            }
+            Record::Cgroup(cgroup) => {
+                let (hierarchy, id, change) = (cgroup.fixed.hierarchy, cgroup.fixed.id, cgroup.fixed.change);
+                (Self::Cgroup { hierarchy, id, change }, cgroup.fixed.header)
+            }
+            Record::Stall(stall) => (Self::Stall(stall.task.key), stall.header),
+            Record::Snapshot(_) => return None,
+        };
+        Some((key, header.time_ns))
+    }
+
+    /// Whether it can happen only once.
+    const fn is_unique(self) -> bool {
+        match self {
+            Self::Fork(process) | Self::Exec(process, _) | Self::Exit(process) => process.start_ns != 0,
+            _ => false,
+        }
+    }
+}
+
+fn process(task: &Task) -> ProcKey {
+    ProcKey { tid: 0, ..task.key }
+}
+
+/// What the old sensor told, until the new one is past it.
+#[derive(Debug)]
+pub(super) struct Doubles {
+    told: HashMap<Key, Vec<u64>>,
+    /// When the old one was superseded.
+    superseded_ns: u64,
+    /// When the old ring was read to its end.
+    read: Instant,
+    /// The old sensor's pins.
+    old: PathBuf,
+}
+
+impl Doubles {
+    /// Detaches the old sensor; the new one is attached already. Its hooks go one by one, so what it records
+    /// meanwhile is no whole story: it tells what is stamped before.
+    pub(super) fn detach(old: &Pinned) -> Result<Self, sensor::Error> {
+        let superseded_ns = old.supersede()?;
+        let links = pins::detach(old.path())?;
+        pins::wait_until_gone(&links);
+        let (told, read, old) = (HashMap::new(), Instant::now(), old.path().to_owned());
+        Ok(Self { told, superseded_ns, read, old })
+    }
+
+    /// Takes note of a record of the old sensor. Returns whether it is the old one's to tell.
+    pub(super) fn note(&mut self, record: &Record<'_>) -> bool {
+        self.read = Instant::now();
+        let Some((key, time_ns)) = Key::of(record) else { return false };
+        if time_ns > self.superseded_ns {
+            return false;
+        }
+        self.told.entry(key).or_default().push(time_ns);
+        true
+    }
+
+    /// Whether a record of the new sensor was told by the old one.
+    pub(super) fn is_double(&mut self, record: &Record<'_>) -> bool {
+        let Some((key, time_ns)) = Key::of(record) else { return false };
+        let Some(times) = self.told.get_mut(&key) else { return false };
+        if key.is_unique() {
+            return true;
+        }
+        let found = times.iter().position(|told| told.abs_diff(time_ns) <= APART_NS);
+        found.map(|at| times.swap_remove(at)).is_some()
+    }
+
+    /// Whether the new ring, read to its end just now, is past all that both saw: then the old one can go.
+    pub(super) fn is_over(&self) -> bool {
+        self.read.elapsed() >= GRACE
+    }
+
+    /// Removes the old sensor.
+    pub(super) fn finish(self) -> Result<(), PinError> {
+        pins::remove(&self.old)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guard_common::wire::{Fork, Header, Kind, Signal};
+
+    use super::*;
+
+    /// Zeros but for what is set.
+    fn fork(pid: u32, start_ns: u64, time_ns: u64) -> Record<'static> {
+        // SAFETY: integers only; zeros are valid.
+        let mut fork: Fork = unsafe { std::mem::zeroed() };
+        fork.header = Header { kind: Kind::FORK, cpu: 0, sequence: 1, time_ns };
+        fork.child.key = ProcKey { start_ns, tgid: pid, tid: pid };
+        Record::Fork(fork)
+    }
+
+    fn signal(number: u32, time_ns: u64) -> Record<'static> {
+        // SAFETY: integers only; zeros are valid.
+        let mut signal: Signal = unsafe { std::mem::zeroed() };
+        signal.header = Header { kind: Kind::SIGNAL, cpu: 0, sequence: 1, time_ns };
+        signal.target.key = ProcKey { start_ns: 5, tgid: 7, tid: 7 };
+        signal.number = number;
+        Record::Signal(signal)
+    }
+
+    fn doubles(told: &[Record<'_>]) -> Doubles {
+        let mut doubles = Doubles {
+            told: HashMap::new(),
+            superseded_ns: 10_000,
+            read: Instant::now(),
+            old: PathBuf::new(),
+        };
+        assert!(told.iter().all(|record| doubles.note(record)));
+        doubles
+    }
+
+    #[test]
+    fn what_happens_once_is_told_once() {
+        let mut doubles = doubles(&[fork(7, 50, 60)]);
+        assert!(doubles.is_double(&fork(7, 50, 61)));
+        assert!(doubles.is_double(&fork(7, 50, 1_000_000_000)), "however late");
+        assert!(!doubles.is_double(&fork(7, 51, 61)), "another process with the pid");
+    }
+
+    #[test]
+    fn what_can_happen_again_is_told_as_often_as_it_happened() {
+        let mut doubles = doubles(&[signal(9, 1000), signal(9, 2000)]);
+        assert!(doubles.is_double(&signal(9, 1001)));
+        assert!(doubles.is_double(&signal(9, 2001)));
+        assert!(!doubles.is_double(&signal(9, 3000)), "a third one");
+        assert!(!doubles.is_double(&signal(10, 2001)));
+    }
+
+    #[test]
+    fn the_same_much_later_is_another() {
+        let mut doubles = doubles(&[signal(9, 1000)]);
+        assert!(!doubles.is_double(&signal(9, 1000 + APART_NS + 1)));
+    }
+
+    #[test]
+    fn what_is_stamped_later_is_left_to_the_new_one() {
+        let mut doubles = doubles(&[]);
+        assert!(!doubles.note(&fork(7, 50, 10_001)));
+        assert!(!doubles.is_double(&fork(7, 50, 10_001)));
+    }
+}
