@@ -7,6 +7,7 @@ mod cgroups;
 mod ends;
 mod exec;
 mod exit;
+mod faults;
 mod filters;
 mod fork;
 mod latency;
