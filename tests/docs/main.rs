@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use guard_tests::host;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
 
 /// A shell with the product on its PATH, in a directory of its own.
@@ -39,6 +40,31 @@ impl Shell {
     }
 }
 
+/// The bpf file system where the documents say that it is: systemd mounts it, this machine may not.
+struct Bpffs {
+    is_ours: bool,
+}
+
+impl Bpffs {
+    fn new() -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
+        let is_ours = !mounts.lines().any(|line| line.contains(" /sys/fs/bpf bpf "));
+        if is_ours {
+            mount("bpf", "/sys/fs/bpf", "bpf", MountFlags::empty(), None).context("mount /sys/fs/bpf")?;
+        }
+        Ok(Self { is_ours })
+    }
+}
+
+impl Drop for Bpffs {
+    fn drop(&mut self) {
+        if self.is_ours {
+            // What a failed test left pinned goes with it.
+            let _ = unmount("/sys/fs/bpf", UnmountFlags::DETACH);
+        }
+    }
+}
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -56,7 +82,7 @@ fn the_readme_examples_run() -> Result<()> {
         }
     }
     ensure!(commands.len() >= 8, "only {} examples found: has their form changed?", commands.len());
-    let shell = Shell::new()?;
+    let (shell, _bpffs) = (Shell::new()?, Bpffs::new()?);
     for command in commands {
         shell.run(command)?;
     }
@@ -82,13 +108,37 @@ fn the_help_examples_run() -> Result<()> {
     let pid = std::process::id().to_string();
     let saved = shell.directory.path().join("pg.json").display().to_string();
     for example in examples {
-        let mut line =
-            example.replace("/var/log/pg.json", &saved).replace("--tree 812", &format!("--tree {pid}"));
+        let mut line = example.replace("/var/log/pg.json", &saved).replace(" 812", &format!(" {pid}"));
         if line.contains("--duration") {
             line = line.replace("--duration 30s", "--duration 1s");
         } else if !line.contains("--input") {
             line.push_str(" --duration 1s");
         }
+        shell.run(&line).with_context(|| format!("example: {example}"))?;
+    }
+    Ok(())
+}
+
+/// The recorder's examples record into a directory of the test, for two seconds each.
+#[test]
+fn the_help_examples_of_the_recorder_run() -> Result<()> {
+    let (shell, _bpffs) = (Shell::new()?, Bpffs::new()?);
+    let place = shell.directory.path().join("recording").display().to_string();
+    let mut examples = Vec::new();
+    for verb in ["record", "sensor"] {
+        let help = shell.run(&format!("processguard {verb} --help"))?;
+        let lines =
+            help.lines().skip_while(|line| *line != "EXAMPLES").take_while(|line| *line != "HOW IT WORKS");
+        let lines = lines.map(str::trim).filter(|line| line.starts_with("processguard "));
+        examples.extend(lines.map(ToOwned::to_owned));
+    }
+    ensure!(examples.len() >= 5, "only {} examples found: has their form changed?", examples.len());
+    for example in examples {
+        let line = example.replace("/var/lib/processguard/recording", &place).replace("/srv/rec", &place);
+        let line = match line.starts_with("processguard record") {
+            true => format!("timeout --preserve-status --signal TERM 2 {line}"),
+            false => line,
+        };
         shell.run(&line).with_context(|| format!("example: {example}"))?;
     }
     Ok(())
@@ -113,7 +163,7 @@ fn the_help_examples_of_top_run() -> Result<()> {
 #[test]
 fn the_exit_codes_of_the_help_are_all() -> Result<()> {
     let shell = Shell::new()?;
-    for verb in ["trace", "top", "probe", "completions"] {
+    for verb in ["trace", "record", "sensor", "top", "probe", "completions"] {
         let help = shell.run(&format!("processguard {verb} --help"))?;
         ensure!(help.contains("EXIT STATUS"), "{verb} --help has no exit status");
     }
