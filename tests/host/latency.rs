@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use guard_tests::record::Record;
 use guard_tests::trace::Trace;
-use guard_tests::tracer::{Sentinel, Tracer, json};
+use guard_tests::tracer::{Sentinel, Tracer, json, trace_command};
 use guard_tests::truth::{Truth, Workload};
 use guard_tests::{host, sys};
 use serde_json::Value;
@@ -126,6 +126,24 @@ fn an_uninterruptible_sleep_is_told_while_it_lasts_and_when_it_ends() -> Result<
     }
     let slept = histogram(&trace, "uninterruptible")?;
     assert!(slept[21..=22].iter().sum::<u64>() == 1, "2.1 to 8.4 s: {slept:?}");
+    Ok(())
+}
+
+#[test]
+fn a_process_that_hangs_already_is_found() -> Result<()> {
+    let blocked = Workload::start(&["blocked", "--ms", "6000"])?;
+    let pid = blocked.pid();
+    host::wait_for("the uninterruptible sleep", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+        Ok((state == Some("D")).then_some(()))
+    })?;
+    let arguments = json(&["--events", "stall", "--pid", &pid.to_string(), "--count", "1"]);
+    let trace = Tracer::spawn(&trace_command(&arguments)?)?.finish()?;
+    let stall = trace.all("stall").next().context("no stall")?;
+    assert!(stall.flag("processguard.stall.ongoing"), "{stall:?}");
+    assert_eq!(stall.number("processguard.stall.thread")?, i64::from(pid));
+    blocked.finish()?;
     Ok(())
 }
 

@@ -10,14 +10,19 @@ use guard_common::control::{
     CpuLatency, Thread, WAIT_INVOLUNTARY, WAIT_RUN_QUEUE, WAIT_UNINTERRUPTIBLE, WAIT_VOLUNTARY,
 };
 use guard_common::limits::{
-    LATENCY_BUCKETS, LATENCY_THREADS, RUN_QUEUE_STALL_NS, UNINTERRUPTIBLE_STALL_NS, WATCH_GROUPS,
+    COMM_BYTES, LATENCY_BUCKETS, LATENCY_THREADS, RUN_QUEUE_STALL_NS, UNINTERRUPTIBLE_STALL_NS, WATCH_GROUPS,
 };
 use guard_common::wire::ProcKey;
 use guard_core::latency::{GroupLatency, Histogram};
+use rustix::time::ClockId;
 
 use super::shared::SharedArray;
 use super::watch_set::{self, WatchSet};
-use super::{Error, Watch};
+use super::{Error, Watch, time_ns};
+use crate::sample;
+
+/// `BPF_NOEXIST` of `linux/bpf.h`.
+const NOEXIST: u64 = 1;
 
 const NEGATIVE: usize = offset_of!(CpuLatency, negative) / 8;
 const MISSED: usize = offset_of!(CpuLatency, missed) / 8;
@@ -128,6 +133,31 @@ impl Latencies {
         self.groups
     }
 
+    /// Takes note of a process's threads that are in an uninterruptible sleep already: since when is not known, so
+    /// as if they had just begun. Without this a process that hangs when it is first watched would never be found.
+    pub(crate) fn take_note_of_sleepers(&mut self, process: ProcKey) -> Result<(), Error> {
+        for (tid, cpu) in sleepers(process) {
+            let thread = Thread {
+                off_ns: time_ns(ClockId::Monotonic),
+                runnable_ns: 0,
+                process: ProcKey { tid, ..process },
+                first: ProcKey::default(),
+                first_comm: [0; COMM_BYTES / 8],
+                wait: WAIT_UNINTERRUPTIBLE,
+                cpu,
+            };
+            // The hooks know better, if they have seen it leave its CPU meanwhile.
+            if self.threads.insert(tid, thread, NOEXIST).is_err() {
+                continue;
+            }
+            // Woken up in between it would count as asleep until it leaves its CPU again.
+            if !sleepers(process).iter().any(|(asleep, _)| *asleep == tid) {
+                self.forget(&thread)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a process into a group: what its threads wait from now on is counted there. Group 0, and groups
     /// that there are not, take it out of all.
     pub fn join(&self, pid: u32, group: u16) {
@@ -231,6 +261,16 @@ impl Latencies {
         }
         histogram
     }
+}
+
+/// The threads of a process in an uninterruptible sleep, with the CPU that each left; none if it is gone.
+fn sleepers(process: ProcKey) -> Vec<(u32, u32)> {
+    let threads = sample::process(process.into()).and_then(|process| process.tasks().ok());
+    let states = threads.into_iter().flatten().filter_map(|thread| thread.ok()?.stat().ok());
+    let asleep = states.filter(|thread| thread.state == 'D');
+    asleep
+        .map(|thread| (thread.pid.cast_unsigned(), thread.processor.unwrap_or_default().cast_unsigned()))
+        .collect()
 }
 
 /// Whether a thread is still there: signal 0 says so without being sent.

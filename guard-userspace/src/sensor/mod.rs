@@ -219,6 +219,13 @@ impl Sensor {
         let losses = Losses::new(counters, std::mem::take(&mut attached.watched));
         let latencies =
             options.latency.map(|latency| Latencies::open(&mut attached.ebpf, latency, &options.watch, cpus));
+        let mut latencies = latencies.transpose()?;
+        if let Some(latencies) = &mut latencies {
+            let named = snapshots.iter().map(|snapshot| snapshot.task.key);
+            for process in named.filter(|process| latencies.group(process.tgid) != 0).collect::<Vec<_>>() {
+                latencies.take_note_of_sleepers(process)?;
+            }
+        }
         let kernel_log = options.kernel_log.then(|| kernel_log::open(&mut attached.ebpf)).transpose()?;
         Ok(Self {
             attached,
@@ -232,7 +239,7 @@ impl Sensor {
             resync: Resync::Possible,
             kernel_log,
             sampler,
-            latencies: latencies.transpose()?,
+            latencies,
         })
     }
 
