@@ -17,7 +17,7 @@ use std::time::Duration;
 use guard_common::wire::Kind;
 use guard_core::event::Event;
 use guard_core::process::Table;
-use guard_core::{Core, Effect, Limits};
+use guard_core::{Core, Effect, Input, Limits};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
@@ -47,6 +47,8 @@ pub struct Feed {
     /// When it is told what watch groups waited, if that is wanted.
     latency: Every,
     sampling: Option<Sampling>,
+    /// When the table is compared with the kernel's own list though nothing is known to be lost.
+    sweep: Every,
 }
 
 /// How often stuck threads are looked for.
@@ -79,7 +81,17 @@ impl Feed {
         let stuck = Every::new(options.kinds.contains(&Kind::STALL).then_some(STUCK_INTERVAL));
         let latency = Every::new(options.latency.and_then(|latency| latency.interval));
         let (gathered, due) = (Some(Instant::now()), Due::Records);
-        Ok(Self { sensor, core, interval, gathered, due, stuck, latency, sampling: None })
+        Ok(Self {
+            sensor,
+            core,
+            interval,
+            gathered,
+            due,
+            stuck,
+            latency,
+            sampling: None,
+            sweep: Every::new(None),
+        })
     }
 
     /// Waits until a turn is due. Costs nothing while nothing happens; dropping the future is safe.
@@ -100,6 +112,11 @@ impl Feed {
                 if let Some(sampling) = &mut self.sampling {
                     sampling.tell(&mut self.core)?;
                 }
+                Due::Told
+            }
+            () = at(self.sweep.next) => {
+                self.sweep.is_over();
+                self.core.handle(clock::boot_ns(), Input::Sweep);
                 Due::Told
             }
             () = at(self.latency.next) => Due::Latency,
@@ -161,6 +178,12 @@ impl Feed {
         }
         self.core.handle_timeout(u64::MAX);
         Ok(())
+    }
+
+    /// From now on, the table is compared at this interval with the kernel's own list, though nothing is known to be
+    /// lost; what differed is an event.
+    pub fn sweep_every(&mut self, interval: Duration) {
+        self.sweep = Every::new(Some(interval));
     }
 
     /// From now on, events tell at this interval what each observed process uses, and each control group that one of

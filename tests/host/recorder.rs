@@ -245,3 +245,21 @@ fn files_rotate_and_each_is_complete_in_itself() -> Result<()> {
     assert_eq!(fork.text("process.executable")?, executable.to_str().context("path")?, "{}", fork.0);
     Ok(())
 }
+
+#[test]
+fn a_sweep_finds_no_drift() -> Result<()> {
+    let place = Place::new()?;
+    let storm = Workload::start(&["storm", "--seconds", "600", "--parallel", "2", "--rate", "500"])?;
+    let recorder = place.record(&["--sweep", "300ms"])?;
+    let swept = |trace: &Trace| trace.all("resync").count();
+    host::wait_for("three sweeps", || Ok((swept(&place.replay(&[])?) >= 3).then_some(())))?;
+    recorder::stop(recorder)?;
+    drop(storm);
+    let trace = place.replay(&[])?;
+    for resync in trace.all("resync") {
+        for kind in ["inserted", "ended", "programs"] {
+            assert_eq!(resync.number(&format!("processguard.resync.{kind}"))?, 0, "{}", resync.0);
+        }
+    }
+    Ok(())
+}

@@ -15,6 +15,9 @@ use crate::sensor::Options;
 /// wake-up; the ring holds four times as much of the highest storm (`RING_BYTES`).
 const GATHERING: Duration = Duration::from_millis(100);
 
+/// How often the table is compared with the kernel's own.
+const SWEEP: Duration = Duration::from_secs(60);
+
 /// A source of facts. Today the kernel itself; one who subscribes to another's stream is to have the
 /// same shape.
 pub(super) trait Source {
@@ -44,6 +47,7 @@ impl Live {
     /// If the sensor cannot be attached.
     pub(super) fn attach(options: &Options, model: &mut Model) -> Result<Self, Failure> {
         let mut feed = Feed::attach(options, GATHERING)?;
+        feed.sweep_every(SWEEP);
         model.reconcile(feed.processes().living());
         let sampler = feed.sampler();
         let control_groups = cgroup::Groups::mounted()?;
