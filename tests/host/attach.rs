@@ -3,11 +3,10 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use guard_tests::storm::{Losses, storm};
 use guard_tests::tracer::Tracer;
 use guard_tests::{host, truth};
 use serde_json::Value;
-
-use crate::storm::{Losses, storm};
 
 /// What the probe found of a feature: `yes`, `no` or `unknown`.
 fn probed(feature: &str) -> Result<String> {
@@ -20,14 +19,14 @@ fn probed(feature: &str) -> Result<String> {
 
 #[test]
 fn classic_tracepoints_see_every_spawn() -> Result<()> {
-    storm(&["--attach", "classic"], host::scaled("3000", "20000")?, Losses::None)
+    storm(&["--attach", "classic"], host::storm()?, Losses::None)
 }
 
 /// Where the kernel preempts them, what they miss is counted.
 #[test]
 fn btf_tracepoints_see_or_count_every_spawn() -> Result<()> {
     let losses = if probed("lossless_tp_btf")? == "yes" { Losses::None } else { Losses::Counted };
-    storm(&["--attach", "btf"], host::scaled("1000", "20000")?, losses)
+    storm(&["--attach", "btf"], host::scaled_down("400", "1000", "20000")?, losses)
 }
 
 #[test]

@@ -28,10 +28,12 @@ fn an_exec_from_a_thread_keeps_the_process() -> Result<()> {
 
 #[test]
 fn a_huge_command_line_is_cut_and_counted() -> Result<()> {
-    for each in ["100", "4000", "102400"] {
-        let tracer = Tracer::start(&[])?;
-        let truth = truth::run(&["big-argv", "--bytes", "102400", "--each", each])?;
-        let trace = tracer.stop()?;
+    let lengths = ["100", "4000", "102400"];
+    let tracer = Tracer::start(&[])?;
+    let truths = lengths.map(|each| truth::run(&["big-argv", "--bytes", "102400", "--each", each]));
+    let trace = tracer.stop()?;
+    for (each, truth) in lengths.into_iter().zip(truths) {
+        let truth = truth?;
         let process = truth.one("process")?;
         let exec = trace.one("exec", process)?;
         let kept = prefix(exec, &process.list("args")?)?;
@@ -44,10 +46,12 @@ fn a_huge_command_line_is_cut_and_counted() -> Result<()> {
 #[test]
 fn a_long_command_line_that_fits_is_whole() -> Result<()> {
     // Around the sizes at which the sensor chooses another record.
-    for bytes in [300, 380, 390, 500, 1000, 2000, 4096] {
-        let tracer = Tracer::start(&[])?;
-        let truth = truth::run(&["big-argv", "--bytes", &bytes.to_string(), "--each", "10"])?;
-        let trace = tracer.stop()?;
+    let sizes = [300, 380, 390, 500, 1000, 2000, 4096];
+    let tracer = Tracer::start(&[])?;
+    let truths = sizes.map(|bytes| truth::run(&["big-argv", "--bytes", &bytes.to_string(), "--each", "10"]));
+    let trace = tracer.stop()?;
+    for (bytes, truth) in sizes.into_iter().zip(truths) {
+        let truth = truth?;
         let process = truth.one("process")?;
         let exec = trace.one("exec", process)?;
         assert_eq!(exec.args()?, process.list("args")?);

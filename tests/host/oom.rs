@@ -7,7 +7,7 @@ use guard_tests::{host, truth};
 
 #[test]
 fn out_of_memory_is_named_with_its_control_group() -> Result<()> {
-    let times: usize = host::scaled(5, 30)?;
+    let times: usize = host::scaled_down(2, 5, 30)?;
     // One that exists before the trace and one made while it runs.
     let before = Cgroup::memory(&format!("processguard-test/before-{}", std::process::id()), 16 << 20)?;
     let tracer = Tracer::start(&[])?;

@@ -9,7 +9,7 @@ use guard_tests::{host, sys};
 
 #[test]
 fn what_does_not_fit_is_counted_exactly() -> Result<()> {
-    let count: i64 = host::scaled(3000, 20_000)?;
+    let count: i64 = host::scaled_down(600, 3000, 20_000)?;
     let storm = Workload::hold(&["storm", "--count", &count.to_string(), "--parallel", "2"])?;
     let pid = storm.pid();
     let tree = pid.to_string();

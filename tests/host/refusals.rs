@@ -119,6 +119,8 @@ fn without_type_information() -> Result<()> {
 
 #[test]
 fn unwritable_output() -> Result<()> {
+    // A file may refuse only what is written to it, so there is something to write.
+    let _storm = guard_tests::truth::Workload::start(&["storm", "--seconds", "600"])?;
     for path in ["/no/such/directory/file", "/proc/version", "/tmp"] {
         let output = run(0, &["trace", "--output", path])?;
         assert_refused(&output, &[path])?;

@@ -33,7 +33,8 @@ fn twenty_restarts_under_a_storm_leave_nothing() -> Result<()> {
     let _storm = Workload::start(&["storm", "--seconds", "600", "--parallel", "2"])?;
     let files_before = files();
     let mut held = Vec::new();
-    for round in 0..20 {
+    // Each takes seconds where the machine is emulated.
+    for round in 0..host::scaled_down(4, 20, 20)? {
         let tracer = Tracer::start(&["--events", "fork,exec,exit,signal,oom,listen"])?;
         let objects = Objects::held_by(tracer.pid())?;
         ensure!(!objects.programs.is_empty(), "round {round}: holds no program");

@@ -47,17 +47,62 @@ pub fn tool(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("{name} is missing: run `cargo xtask setup`"))
 }
 
-/// `small` for a quick run (`PROCESSGUARD_SCALE=small`, the default), `full` for the counts that
-/// the issue states (`PROCESSGUARD_SCALE=full`).
+/// How large the counts of the tests are: `PROCESSGUARD_SCALE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// `tiny`: what shows that it works at all, for emulated machines.
+    Tiny,
+    /// `small`: a quick run; also without the variable.
+    Small,
+    /// `matrix`: the storms as large as the issue states them for emulated machines, all else small.
+    Matrix,
+    /// `full`: the counts that the issue states.
+    Full,
+}
+
+impl Scale {
+    /// The one that was asked for.
+    ///
+    /// # Errors
+    /// If `PROCESSGUARD_SCALE` is none.
+    pub fn wanted() -> Result<Self> {
+        match env::var("PROCESSGUARD_SCALE").as_deref() {
+            Ok("tiny") => Ok(Self::Tiny),
+            Err(_) | Ok("small") => Ok(Self::Small),
+            Ok("matrix") => Ok(Self::Matrix),
+            Ok("full") => Ok(Self::Full),
+            Ok(other) => bail!("PROCESSGUARD_SCALE={other}: not tiny, small, matrix or full"),
+        }
+    }
+}
+
+/// A count of two sizes: what a quick run needs, and what the issue states.
 ///
 /// # Errors
-/// If `PROCESSGUARD_SCALE` is neither.
+/// If `PROCESSGUARD_SCALE` is no scale.
 pub fn scaled<T>(small: T, full: T) -> Result<T> {
-    match env::var("PROCESSGUARD_SCALE").as_deref() {
-        Err(_) | Ok("small") => Ok(small),
-        Ok("full") => Ok(full),
-        Ok(other) => bail!("PROCESSGUARD_SCALE={other}: neither small nor full"),
-    }
+    Ok(if Scale::wanted()? == Scale::Full { full } else { small })
+}
+
+/// The same, with a third size for a machine on which each turn takes seconds.
+///
+/// # Errors
+/// If `PROCESSGUARD_SCALE` is no scale.
+pub fn scaled_down<T>(tiny: T, small: T, full: T) -> Result<T> {
+    if Scale::wanted()? == Scale::Tiny { Ok(tiny) } else { scaled(small, full) }
+}
+
+/// The spawns of a storm.
+///
+/// # Errors
+/// If `PROCESSGUARD_SCALE` is no scale.
+pub fn storm() -> Result<&'static str> {
+    Ok(match Scale::wanted()? {
+        Scale::Tiny => "400",
+        Scale::Small => "3000",
+        Scale::Matrix => "15000",
+        Scale::Full => "20000",
+    })
 }
 
 /// How many times slower than the host this machine is: `PROCESSGUARD_SLOWNESS`, which the set-up

@@ -10,6 +10,7 @@ pub mod pty;
 pub mod record;
 pub mod recorder;
 pub mod sched;
+pub mod storm;
 pub mod sys;
 pub mod trace;
 pub mod tracer;

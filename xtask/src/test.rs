@@ -11,7 +11,7 @@ use crate::{
     build::{self, Profile},
     fuzz,
     setup::{self, Scope},
-    sh,
+    sh, vm,
 };
 
 /// The kernel tests run on the real kernel and storm it: one at a time, or they measure each other.
@@ -62,8 +62,14 @@ pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
 
     let pure = sh::run(&mut pure);
     let fuzzed = if args.filter.is_none() { fuzz::short() } else { Ok(()) };
+    let counts = if scale == Scale::Small { vm::Scale::TINY } else { vm::Scale::STATED };
+    let matrix = vm::matrix(args.filter.as_deref(), counts);
+    if let Err(error) = &matrix {
+        // Said here too: the last lines are the test runner's.
+        eprintln!("xtask: kernel matrix: {error:#}");
+    }
     let kernel = run_watched(&mut kernel, scale, began);
-    pure.and(fuzzed).and(kernel)
+    pure.and(fuzzed).and(matrix).and(kernel)
 }
 
 /// Says on standard error what the run took: standard output ends with the test runner's own lines.

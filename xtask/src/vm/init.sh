@@ -4,6 +4,8 @@
 /bin/busybox --install -s /bin
 export PATH=/opt/tools:/bin HOME=/root
 export PROCESSGUARD_BIN=/opt/processguard PROCESSGUARD_SCALE="$(cat /opt/scale)"
+# What tests that would harm another machine ask for.
+export PROCESSGUARD_VM=1
 # How much slower than the processor all of this is, for tests that must wait.
 export PROCESSGUARD_SLOWNESS=8
 
@@ -35,7 +37,8 @@ echo "@probed $status"
 
 while read -r name; do
     began=$(uptime_s)
-    timeout -k 5 "$(cat /opt/limit)" /opt/deps/host --exact "$name" --test-threads=1 >/tmp/log 2>&1
+    # TARGET::NAME
+    timeout -k 5 "$(cat /opt/limit)" "/opt/deps/${name%%::*}" --exact "${name#*::}" --test-threads=1 >/tmp/log 2>&1
     status=$?
     # What a test that was ended has left running must not disturb the next one: all but this shell.
     kill -9 -1

@@ -29,11 +29,15 @@ const TOOLS: [(&str, &str); 4] = [
 const DIRECTORIES: [&str; 12] =
     ["bin", "sbin", "usr/bin", "usr/sbin", "var/tmp", "root", "proc", "sys", "dev", "tmp", "run", "etc"];
 
+/// Test programs that run inside: what runs on any kernel, and what only a virtual machine can be asked for.
+const TARGETS: [&str; 2] = ["host", "vm"];
+
 /// Our programs.
 pub(super) struct Programs {
     processguard: PathBuf,
     workload: PathBuf,
-    tests: PathBuf,
+    /// In the order of [`TARGETS`].
+    tests: Vec<PathBuf>,
 }
 
 impl Programs {
@@ -50,16 +54,20 @@ impl Programs {
         Ok(Self {
             processguard: built("processguard")?,
             workload: built("guard-workload")?,
-            tests: built("host")?,
+            tests: TARGETS.into_iter().map(built).collect::<Result<_>>()?,
         })
     }
 
-    /// The names of the tests that contain the filter: what every kernel must have run.
+    /// The names of the tests that contain the filter, as `TARGET::NAME`: what every kernel must have run.
     pub(super) fn tests(&self, filter: Option<&str>) -> Result<Vec<String>> {
-        let list = sh::output(Command::new(&self.tests).args(["--list", "--format", "terse"]))?;
-        let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
-        let filtered = names.filter(|name| filter.is_none_or(|part| name.contains(part)));
-        Ok(filtered.map(ToOwned::to_owned).collect())
+        let mut tests = Vec::new();
+        for (target, program) in TARGETS.iter().zip(&self.tests) {
+            let list = sh::output(Command::new(program).args(["--list", "--format", "terse"]))?;
+            let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+            tests.extend(names.map(|name| format!("{target}::{name}")));
+        }
+        tests.retain(|name| filter.is_none_or(|part| name.contains(part)));
+        Ok(tests)
     }
 
     /// The first file system of a machine that runs these tests at a scale, each for at most so long.
@@ -77,7 +85,9 @@ impl Programs {
         archive.copy("/opt/processguard", &self.processguard)?;
         // The tests look for the workload where cargo puts it: one directory above their own.
         archive.copy("/opt/guard-workload", &self.workload)?;
-        archive.copy("/opt/deps/host", &self.tests)?;
+        for (target, program) in TARGETS.iter().zip(&self.tests) {
+            archive.copy(&format!("/opt/deps/{target}"), program)?;
+        }
         let mut libraries = std::collections::BTreeSet::new();
         for (name, place) in TOOLS.into_iter().chain([("busybox", "/bin/busybox")]) {
             let tool = sh::find_program(name);
@@ -96,16 +106,10 @@ impl Programs {
 /// Builds static programs, and gives cargo's messages.
 fn build() -> Result<String> {
     let mut cargo = sh::cargo();
-    cargo.args([
-        "build",
-        "--package",
-        "guard-userspace",
-        "--package",
-        "guard-tests",
-        "--bins",
-        "--test",
-        "host",
-    ]);
+    cargo.args(["build", "--package", "guard-userspace", "--package", "guard-tests", "--bins"]);
+    for target in TARGETS {
+        cargo.args(["--test", target]);
+    }
     cargo.args(["--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     cargo.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static").trim());
