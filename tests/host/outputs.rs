@@ -29,7 +29,7 @@ fn files_rotate_and_lose_no_line() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("events.json");
     let name = path.to_str().context("path")?;
-    let limits = ["--max-size", "256KiB", "--keep", "100", "--count", "2000"];
+    let limits = ["--max-size", "64KiB", "--keep", "100", "--count", "500"];
     let arguments = json(&[&["--output", name, "--events", "exec"], &limits[..]].concat());
     let tracer = Tracer::spawn(&trace_command(&arguments)?)?;
     let _storm = Workload::start(&["storm", "--seconds", "60"])?;
@@ -43,11 +43,11 @@ fn files_rotate_and_lose_no_line() -> Result<()> {
     let mut text = Vec::new();
     for file in &files {
         let part = fs::read(file)?;
-        assert!(part.len() <= 256 << 10, "{}: {} bytes", file.display(), part.len());
+        assert!(part.len() <= 64 << 10, "{}: {} bytes", file.display(), part.len());
         assert!(part.ends_with(b"\n"), "{}: cut within a line", file.display());
         text.extend(part);
     }
-    assert_eq!(Trace::parse(text, ended.stderr)?.records.len(), 2000);
+    assert_eq!(Trace::parse(text, ended.stderr)?.records.len(), 500);
     Ok(())
 }
 

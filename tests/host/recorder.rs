@@ -57,7 +57,7 @@ fn check_all(trace: &Trace, truth: &Truth) -> Result<usize> {
 
 #[test]
 fn killed_at_random_moments_nothing_is_lost_or_doubled() -> Result<()> {
-    let rounds = host::scaled(8, 100)?;
+    let rounds = host::scaled_down(3, 8, 100)?;
     let place = Place::new()?;
     let arguments = ["--events", "fork,exec,exit"];
     // Room for what happens in some seconds, in which no recorder may get as far as reading.
@@ -157,7 +157,7 @@ fn records_that_cannot_be_read_are_counted() -> Result<()> {
 #[test]
 fn what_overflows_while_nobody_reads_is_counted_and_watched_ends_are_known() -> Result<()> {
     let place = Place::new()?;
-    let storm = Workload::hold(&["storm", "--count", "2000"])?;
+    let storm = Workload::hold(&["storm", "--count", host::scaled_down("500", "2000", "2000")?])?;
     let watched = Workload::hold(&["exit-code", "--code", "42"])?;
     let pid = watched.pid().to_string();
     let recorder = place.record(&["--ring-size", "64KiB", "--watch", &pid])?;

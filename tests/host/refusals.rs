@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use guard_tests::{bpf, host};
@@ -27,13 +28,22 @@ fn run(uid: u32, arguments: &[&str]) -> Result<Output> {
     Ok(output)
 }
 
+/// What `trace --help` says: asked once.
+fn help() -> Result<&'static str> {
+    static HELP: OnceLock<String> = OnceLock::new();
+    if let Some(help) = HELP.get() {
+        return Ok(help);
+    }
+    let help = String::from_utf8(run(0, &["trace", "--help"])?.stdout)?;
+    Ok(HELP.get_or_init(|| help))
+}
+
 /// Checks for a failure that says why in a few words, with a code that `--help` tells.
 fn assert_refused(output: &Output, words: &[&str]) -> Result<()> {
     let stderr = String::from_utf8(output.stderr.clone())?;
     let code = output.status.code().context("it was killed")?;
     ensure!(code != 0 && code != 101, "exit code {code}: {stderr}");
-    let help = run(0, &["trace", "--help"])?;
-    let help = String::from_utf8(help.stdout)?;
+    let help = help()?;
     let documented = help.lines().any(|line| line.trim_start().starts_with(&format!("{code} ")));
     ensure!(documented, "exit code {code} is not in --help:\n{help}");
     for word in words {

@@ -73,7 +73,7 @@ fn a_slow_subscriber_loses_and_the_recorder_does_not() -> Result<()> {
     let arguments = ["--events", "fork,exec,exit"];
     let mut tracer = subscribe(&place, &arguments, &mut Sentinel::new("slow")?)?;
     tracer.signal(libc::SIGSTOP)?;
-    let count = host::scaled("8000", "20000")?;
+    let count = host::scaled_down("1500", "8000", "20000")?;
     let truth = truth::run(&["storm", "--count", count, "--parallel", "2"])?;
     tracer.signal(libc::SIGCONT)?;
     let mut after = Sentinel::new("after-the-gap")?;

@@ -59,12 +59,11 @@ fn a_cpu_that_goes_and_comes_takes_nothing_along() -> Result<()> {
     crate::ensure_virtual()?;
     let mut cpu = SecondCpu;
     let tracer = Tracer::start(&["--events", "fork,exec,exit"])?;
-    let seconds = (2 * host::slowness()?).to_string();
-    let storm = Workload::start(&["storm", "--seconds", &seconds, "--parallel", "3"])?;
-    for _ in 0..4 {
-        thread::sleep(Duration::from_millis(200) * host::slowness()?);
+    let storm = Workload::start(&["storm", "--seconds", "600", "--parallel", "3", "--until-told"])?;
+    for _ in 0..host::scaled_down(2, 8, 8)? {
+        thread::sleep(Duration::from_millis(100) * host::slowness()?);
         cpu = cpu.off()?;
-        thread::sleep(Duration::from_millis(200) * host::slowness()?);
+        thread::sleep(Duration::from_millis(100) * host::slowness()?);
         cpu = cpu.on()?;
     }
     let truth = storm.finish()?;
@@ -77,8 +76,8 @@ fn a_cpu_that_comes_after_the_start_is_seen() -> Result<()> {
     let cpu = SecondCpu.off()?;
     let tracer = Tracer::start(&["--events", "fork,exec,exit"])?;
     let _cpu = cpu.on()?;
-    let seconds = host::slowness()?.to_string();
-    let truth = Workload::start(&["storm", "--seconds", &seconds, "--parallel", "4"])?.finish()?;
+    let count = host::scaled_down("200", "2000", "2000")?;
+    let truth = Workload::start(&["storm", "--count", count, "--parallel", "4"])?.finish()?;
     let trace = tracer.stop()?;
     assert_eq!(cpus(&trace)?, [0, 1]);
     assert_whole(&trace, &truth)
