@@ -24,6 +24,8 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off lsm=loc
 pub(super) struct Plan<'a> {
     pub(super) image: &'a Image,
     pub(super) initramfs: &'a Path,
+    /// Which of how many parts of the tests it runs, counted from 0.
+    pub(super) part: (usize, usize),
     /// Where console and results are written, for people.
     pub(super) directory: PathBuf,
     /// However slow it is, it does not run longer.
@@ -93,7 +95,9 @@ impl Plan<'_> {
         qemu.arg("-serial").arg(format!("file:{}", self.console().display()));
         qemu.args(["-serial", "stdio"]);
         qemu.arg("-kernel").arg(&self.image.path).arg("-initrd").arg(self.initramfs);
-        qemu.args(["-append", COMMAND_LINE]);
+        // What the kernel does not know is a variable of the first process.
+        let (part, parts) = self.part;
+        qemu.arg("-append").arg(format!("{COMMAND_LINE} PART={part} PARTS={parts}"));
         let complaints = File::create(self.directory.join("qemu.log")).context("create qemu.log")?;
         qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(complaints);
         // SAFETY: between fork and exec only an async-signal-safe system call without pointers.

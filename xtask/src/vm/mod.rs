@@ -44,6 +44,9 @@ const MACHINE_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// How often a machine tells how far it is, in tests.
 const TOLD_EVERY: usize = 20;
 
+/// So many tests are worth a second boot.
+const PARTED_FROM: usize = 20;
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only this kernel; may be given more than once
@@ -144,59 +147,74 @@ struct Run {
 }
 
 impl Run {
-    /// Runs the machines, some at a time, and gives what they said in the images' order.
+    /// Runs the machines, some at a time, and gives what each kernel showed, in the images' order.
     fn boot_all(&self, jobs: usize) -> Result<Vec<Outcome>> {
-        let queue = Mutex::new(self.images.iter().enumerate());
+        // Five kernels do not divide by two: in parts, no machine is left alone at the end.
+        let parts = if self.tests.len() >= PARTED_FROM { jobs } else { 1 };
+        let all = self.images.iter().enumerate().flat_map(|image| (0..parts).map(move |part| (image, part)));
+        let queue = Mutex::new(all);
         let done = Mutex::new(Vec::new());
         let worker = || {
             loop {
                 // A worker that panicked has left the queue whole.
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((number, image)) = next else { return };
-                let outcome = self.boot(image);
+                let Some(((number, image), part)) = next else { return };
+                let outcome = self.boot(image, (part, parts));
                 done.lock().unwrap_or_else(PoisonError::into_inner).push((number, outcome));
             }
         };
         thread::scope(|scope| {
-            for _ in 0..jobs.min(self.images.len()) {
+            for _ in 0..jobs {
                 scope.spawn(worker);
             }
         });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(number, _)| *number);
-        done.into_iter().map(|(_, outcome)| outcome).collect()
+        let mut whole: Vec<Option<Outcome>> = self.images.iter().map(|_| None).collect();
+        for (number, outcome) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            match (whole.get_mut(number), outcome?) {
+                (Some(Some(whole)), part) => whole.merge(part),
+                (Some(none), part) => *none = Some(part),
+                (None, _) => bail!("no image {number}"),
+            }
+        }
+        whole.into_iter().map(|whole| whole.context("a kernel that was not booted")).collect()
     }
 
     /// Runs one machine, and says what happens in it.
-    fn boot(&self, image: &Image) -> Result<Outcome> {
+    fn boot(&self, image: &Image, (part, parts): (usize, usize)) -> Result<Outcome> {
         let began = Instant::now();
-        let (version, tests) = (image.version, self.tests.len());
-        let directory = self.logs.join(version);
-        let plan = Plan { image, initramfs: &self.initramfs, directory, limit: self.limit };
+        let version = if parts == 1 {
+            image.version.to_owned()
+        } else {
+            format!("{} {}/{parts}", image.version, part + 1)
+        };
+        let tests = (1..=self.tests.len()).filter(|line| line % parts == part).count();
+        let directory = self.logs.join(image.version).join((part + 1).to_string());
+        let plan =
+            Plan { image, initramfs: &self.initramfs, part: (part, parts), directory, limit: self.limit };
         let (mut booted, mut told) = (false, 0);
         let (outcome, broken) = plan.run(|so_far| {
             if let (false, Some((release, modules))) = (booted, &so_far.kernel) {
-                println!("{version:>5}: {release} is up ({}), lsm={modules}", sh::took(began.elapsed()));
+                println!("{version:>8}: {release} is up ({}), lsm={modules}", sh::took(began.elapsed()));
                 booted = true;
             }
             if so_far.tests.len() >= told + TOLD_EVERY {
                 told = so_far.tests.len();
-                println!("{version:>5}: {told} of {tests} ({})", sh::took(began.elapsed()));
+                println!("{version:>8}: {told} of {tests} ({})", sh::took(began.elapsed()));
             }
         })?;
         let passed = outcome.tests.values().filter(|ended| ended.passed).count();
-        println!("{version:>5}: {passed} of {tests} passed ({})", sh::took(began.elapsed()));
+        println!("{version:>8}: {passed} of {tests} passed ({})", sh::took(began.elapsed()));
         match broken {
             None => {}
             Some(Broken::TooSlow) => {
                 println!(
-                    "{version:>5}: not done after {}, ended\n{}",
+                    "{version:>8}: not done after {}, ended\n{}",
                     sh::took(plan.limit),
                     plan.last_words()
                 );
             }
             Some(Broken::Early(status)) => {
-                println!("{version:>5}: ended before its end ({status})\n{}", plan.last_words());
+                println!("{version:>8}: ended before its end ({status})\n{}", plan.last_words());
             }
         }
         Ok(outcome)
@@ -210,6 +228,9 @@ impl Run {
         let columns: Vec<_> = self.images.iter().map(|image| image.version).collect();
         let rows = table::rows(&outcomes.iter().collect::<Vec<_>>(), &self.tests);
         println!("\n{}", table::text(&columns, &rows));
+        println!(
+            "vm::* run in virtual machines only; what needs peers' tools (tests/peers) runs on the host only"
+        );
         for (image, outcome) in self.images.iter().zip(outcomes) {
             println!("{:>5}: {}; {}", image.version, image.package, times(outcome));
         }

@@ -63,6 +63,25 @@ impl Outcome {
         }
     }
 
+    /// Adds what another machine with the same kernel showed, which ran the other half of the tests.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.ended &= other.ended;
+        if self.probes.is_empty() {
+            self.probes = other.probes;
+        }
+        // What failed once has failed, and what was silent once was silent.
+        self.probed = match (self.probed.take(), other.probed) {
+            (Some(Ok(())), theirs) => theirs,
+            (ours, _) => ours,
+        };
+        self.complaints = match (self.complaints.take(), other.complaints) {
+            (Some(ours), Some(theirs)) => Some(ours.into_iter().chain(theirs).collect()),
+            _ => None,
+        };
+        self.kernel = self.kernel.take().or(other.kernel);
+        self.tests.extend(other.tests);
+    }
+
     fn test(&mut self, rest: &str) {
         let log = std::mem::take(&mut self.log);
         let mut cells = rest.split(' ');
@@ -122,6 +141,18 @@ mod tests {
         assert!(passed.passed && passed.seconds == 1.25 && passed.log.is_empty());
         assert_eq!(outcome.complaints, Some(Vec::new()));
         assert!(outcome.ended);
+    }
+
+    #[test]
+    fn two_halves_are_a_whole_only_together() {
+        let lines = ["@kernel 6.1 bpf", "@probed 0", "@test a::b 0 1 2", "@complaints 0", "@end"];
+        let mut both = taken(&lines);
+        both.merge(taken(&["@kernel 6.1 bpf", "@probed 0", "@test c::d 0 1 2", "@complaints 0", "@end"]));
+        assert!(both.ended && both.tests.len() == 2 && both.probed == Some(Ok(())));
+        assert_eq!(both.complaints, Some(Vec::new()));
+        let mut half = taken(&lines);
+        half.merge(taken(&["@kernel 6.1 bpf"]));
+        assert!(!half.ended && half.probed.is_none() && half.complaints.is_none());
     }
 
     #[test]
