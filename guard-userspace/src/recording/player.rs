@@ -17,6 +17,9 @@ use super::frame::{Frame, Process, Start};
 use crate::clock::Stamp;
 use crate::feed;
 
+/// Processes that a host can have: the kernel's own limit (`PID_MAX_LIMIT`). A longer list is not one.
+const PROCESSES: usize = 1 << 22;
+
 /// A core that lives on frames.
 #[derive(Debug)]
 pub struct Player {
@@ -28,8 +31,8 @@ pub struct Player {
     /// Losses told so far.
     told: HashMap<(Kind, LossCause, Option<u32>), u64>,
     table: TableState,
-    /// Processes of a resync or of a table that repairs one.
-    found: Vec<Process>,
+    /// Processes of a resync or of a table that repairs one; `None`: there is none now.
+    found: Option<Vec<Process>>,
     taken_ns: u64,
     events: VecDeque<(Stamp, Event)>,
     /// Records by kind.
@@ -77,7 +80,7 @@ impl Default for Player {
             source: None,
             told: HashMap::new(),
             table: TableState::Wanted,
-            found: Vec::new(),
+            found: None,
             taken_ns: 0,
             events: VecDeque::new(),
             seen: [0; Kind::COUNT],
@@ -117,7 +120,7 @@ impl Player {
             }
             Frame::ResyncBegin { taken_ns } => {
                 self.taken_ns = taken_ns;
-                self.found.clear();
+                self.found = Some(Vec::new());
             }
             Frame::ResyncEnd => self.resync(),
             Frame::Settled => self.handle(Input::Settled),
@@ -246,7 +249,7 @@ impl Player {
             _ => TableState::Skipping,
         };
         self.taken_ns = self.now_ns;
-        self.found.clear();
+        self.found = (self.table == TableState::Comparing).then(Vec::new);
     }
 
     fn table_end(&mut self) {
@@ -263,12 +266,18 @@ impl Player {
                 self.handle(Input::Snapshot { task: process.snapshot.task, program });
             }
             TableState::Skipping => {}
-            _ => self.found.push(process),
+            _ => {
+                if let Some(found) = self.found.as_mut().filter(|found| found.len() < PROCESSES) {
+                    found.push(process);
+                }
+            }
         }
     }
 
     fn resync(&mut self) {
-        let found = self.found.drain(..).map(|process| process.snapshot).collect();
+        // Without its beginning it is not known whom it lacks.
+        let Some(found) = self.found.take() else { return };
+        let found = found.into_iter().map(|process| process.snapshot).collect();
         self.handle(Input::Resync { taken_ns: self.taken_ns, found });
     }
 
@@ -278,6 +287,7 @@ impl Player {
         let programs: Vec<_> = self
             .found
             .iter()
+            .flatten()
             .filter_map(|process| {
                 let task = &process.snapshot.task;
                 Some((ProcId::from(task.key), task.exec_count, Arc::new(process.program.clone()?)))
@@ -293,10 +303,12 @@ impl Player {
     fn losses(&mut self, losses: &[Lost]) {
         let first = self.table == TableState::Wanted;
         let mut lost = Vec::new();
+        // All of them are told each time: those of the last time are all that is kept.
+        let before = std::mem::take(&mut self.told);
         for now in losses {
-            let told = self.told.entry((now.kind, now.cause, now.cpu)).or_default();
-            let count = now.count.saturating_sub(*told);
-            *told = now.count;
+            let key = (now.kind, now.cause, now.cpu);
+            let told = self.told.insert(key, now.count).or_else(|| before.get(&key).copied()).unwrap_or(0);
+            let count = now.count.saturating_sub(told);
             if count > 0 {
                 lost.push(Lost { count, ..*now });
             }

@@ -5,6 +5,8 @@
 
 pub mod decoder;
 pub mod json;
+pub mod recording;
+mod script;
 pub mod stream;
 
 /// Something that any bytes are thrown at.
@@ -21,4 +23,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "decoder", run: decoder::run },
     Target { name: "stream", run: stream::run },
     Target { name: "json", run: json::run },
+    Target { name: "recording", run: recording::run },
 ];

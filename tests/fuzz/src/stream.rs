@@ -7,14 +7,15 @@
 use std::sync::Arc;
 
 use guard_common::decode::{Record, decode};
-use guard_common::wire::{Header, Kind, ProcKey, Snapshot, Task};
+use guard_common::wire::{Kind, ProcKey};
 use guard_core::event::{Action, Event, ExitStatus, Gap, LossCause, Lost, Program};
-use guard_core::ids::{BootId, ProcId};
+use guard_core::ids::BootId;
 use guard_core::{Core, Effect, Input, Limits};
 use guard_userspace::clock::Stamp;
 use guard_userspace::show::json::{JsonWriter, Line, read};
 
 use crate::json::shown;
+use crate::script::Script;
 
 /// Little room, so that it is used up.
 const LIMITS: Limits = Limits { processes: 24, cgroups: 6 };
@@ -31,55 +32,6 @@ pub fn run(data: &[u8]) {
         world.check();
     }
     world.finish();
-}
-
-/// What is left of the bytes.
-struct Script<'a>(&'a [u8]);
-
-impl<'a> Script<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    /// A small number; 0 at the end.
-    fn small(&mut self) -> u64 {
-        self.byte().unwrap_or_default().into()
-    }
-
-    /// As many bytes as the next two say, or as there are.
-    fn block(&mut self) -> &'a [u8] {
-        let length = self.small() as usize | (self.small() as usize) << 8;
-        let (block, rest) = self.0.split_at(length.min(self.0.len()));
-        self.0 = rest;
-        block
-    }
-
-    fn id(&mut self) -> ProcId {
-        ProcId { pid: (self.small() % 8) as u32, start_ns: self.small() % 8 }
-    }
-
-    fn task(&mut self) -> Task {
-        let key = |id: ProcId| ProcKey { start_ns: id.start_ns, tgid: id.pid, tid: id.pid };
-        let (id, parent, about) = (self.id(), self.id(), self.small() as u32);
-        Task {
-            key: key(id),
-            parent: key(parent),
-            cgroup_id: u64::from(about % 9),
-            caps_effective: self.small(),
-            exec_count: self.small() % 4,
-            cgroup_hierarchy: about % 2,
-            ns_tgid: id.pid,
-            pid_namespace: 1,
-            uid: about % 3,
-            gid: 0,
-            euid: 0,
-            egid: 0,
-            flags: about % 8,
-            comm: [0; 16],
-        }
-    }
 }
 
 struct World {
@@ -106,7 +58,7 @@ impl World {
                 self.asked = false;
                 self.read = true;
                 let taken_ns = script.small();
-                let found = (0..script.small() % 16).map(|_| snapshot(script)).collect();
+                let found = (0..script.small() % 16).map(|_| script.snapshot()).collect();
                 self.handle(Input::Resync { taken_ns, found }, false);
             }
             4 => {
@@ -221,11 +173,6 @@ impl World {
         self.drain(false);
         assert_eq!(self.told, self.due, "each record is one event");
     }
-}
-
-fn snapshot(script: &mut Script<'_>) -> Snapshot {
-    let header = Header { kind: Kind::SNAPSHOT, cpu: 0, sequence: 0, time_ns: script.small() };
-    Snapshot { header, task: script.task() }
 }
 
 /// Makes the identities small and the time that of the script.
