@@ -61,6 +61,8 @@ pub const HAS_GROUP_DEAD: u32 = 1 << 0;
 pub const HAS_VICTIM_TASK: u32 = 1 << 1;
 /// `sched_prepare_exec` shows credentials before and after an exec (since 6.10).
 pub const HAS_PREPARE_EXEC: u32 = 1 << 2;
+/// Control groups of the first version are in use, with the pids or the memory controller.
+pub const HAS_CGROUP_V1: u32 = 1 << 4;
 /// `sched_switch` gives the state of the task that leaves (since 5.18).
 pub const HAS_SWITCH_STATE: u32 = 1 << 3;
 

@@ -1,9 +1,10 @@
 //! Reads a process: the part that all records share.
 
+use guard_common::config::HAS_CGROUP_V1;
 use guard_common::layout::ABSENT;
 use guard_common::wire::{ProcKey, TASK_KERNEL_THREAD, Task};
 
-use crate::config::offset;
+use crate::config::{config, offset};
 use crate::read::{Kernel, Untyped};
 
 /// `PF_KTHREAD` of the kernel's `sched.h`.
@@ -53,7 +54,7 @@ pub(crate) fn leader<K: Kernel>(task: K) -> K {
 pub(crate) fn cgroup<K: Kernel>(task: K) -> K {
     let set = task.follow(offset!(task_cgroups));
     let v2 = set.follow(offset!(css_set_dfl_cgrp));
-    if !is_root(v2) {
+    if config!(kernel) & HAS_CGROUP_V1 == 0 || !is_root(v2) {
         return v2;
     }
     if offset!(subsys_pids) != ABSENT {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use guard_common::config::{
-    Config, FILTER_CGROUP, FILTER_CHILD_SIGNALS, FILTER_UID, FILTER_WATCHED, HAS_GROUP_DEAD,
+    Config, FILTER_CGROUP, FILTER_CHILD_SIGNALS, FILTER_UID, FILTER_WATCHED, HAS_CGROUP_V1, HAS_GROUP_DEAD,
     HAS_PREPARE_EXEC, WATCH, WATCH_INHERIT, WATCH_LATENCY, WATCH_TOMBSTONES,
 };
 use guard_common::layout::Layout;
@@ -391,6 +391,9 @@ fn config(
         probe_tid: rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(),
         ..Config::default()
     };
+    if cgroups::first_version() {
+        config.kernel |= HAS_CGROUP_V1;
+    }
     if !options.child_signals {
         config.filter |= FILTER_CHILD_SIGNALS;
     }

@@ -37,6 +37,20 @@ pub(crate) fn hierarchies() -> io::Result<Vec<Hierarchy>> {
     Ok(parse(&mounts, &controllers))
 }
 
+/// Whether one of the two v1 controllers that the programs consult is in use, wherever it is mounted. One
+/// that is mounted later is not seen.
+pub(crate) fn first_version() -> bool {
+    fs::read_to_string("/proc/cgroups").is_ok_and(|controllers| uses_first_version(&controllers))
+}
+
+fn uses_first_version(controllers: &str) -> bool {
+    controllers.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        // A controller of v2 is in hierarchy 0.
+        matches!(words.next(), Some("pids" | "memory")) && words.next().is_some_and(|number| number != "0")
+    })
+}
+
 /// v2 comes first.
 fn parse(mounts: &str, controllers: &str) -> Vec<Hierarchy> {
     let number = |name: &str| {
@@ -136,6 +150,14 @@ pub(crate) fn find(hierarchies: &[Hierarchy], path: &str) -> Option<Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_version_is_in_use_if_a_controller_has_a_hierarchy() {
+        let head = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpuset\t3\t1\t1\n";
+        assert!(!uses_first_version(&format!("{head}memory\t0\t55\t1\npids\t0\t55\t1\n")));
+        assert!(uses_first_version(&format!("{head}memory\t0\t55\t1\npids\t7\t55\t1\n")));
+        assert!(!uses_first_version(""));
+    }
 
     #[test]
     fn consulted_hierarchies_are_found() {
