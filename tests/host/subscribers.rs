@@ -97,6 +97,29 @@ fn a_slow_subscriber_loses_and_the_recorder_does_not() -> Result<()> {
 }
 
 #[test]
+fn a_recorder_that_does_not_answer_keeps_nobody() -> Result<()> {
+    let place = Place::new()?;
+    let mut recorder = place.record(&[])?;
+    recorder.signal(libc::SIGSTOP)?;
+    // Without a word from it: programs of our own.
+    let tracer = subscribe(&place, &[], &mut Sentinel::new("alone")?)?;
+    assert!(!Objects::held_by(tracer.pid())?.is_empty());
+    tracer.stop()?;
+    // Asked for by name: waited for, as long as nobody ends us.
+    let mut command = json(&["--sensor", "shared"]);
+    command.extend(["--socket".into(), place.socket().into()]);
+    let mut waiting = Tracer::spawn(&guard_tests::tracer::trace_command(&command)?)?;
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    waiting.check_running()?;
+    waiting.signal(libc::SIGTERM)?;
+    let ended = waiting.wait()?;
+    assert!(ended.status.success(), "{}", ended.stderr);
+    recorder.signal(libc::SIGCONT)?;
+    recorder::stop(recorder)?;
+    Ok(())
+}
+
+#[test]
 fn a_trace_ends_with_its_recorder_and_says_so() -> Result<()> {
     let place = Place::new()?;
     let recorder = place.record(&[])?;

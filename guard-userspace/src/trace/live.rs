@@ -20,6 +20,9 @@ use crate::show::json::JsonWriter;
 use crate::stop::Stop;
 use crate::subscription::Subscription;
 
+/// How long a holder may take to answer that nobody asked for by name.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
 /// What a live trace needs to know beside what is shown.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -84,11 +87,11 @@ async fn trace(live: &Live, show: Show) -> Result<(), Failure> {
     let stop = Stop::listen().map_err(|source| Failure::System { action: "handle signals", source })?;
     let stamp = Stamp { boot, utc_offset_ns: clock::utc_offset_ns() };
     let mut show = show;
-    let shared = match &live.source {
-        Source::Own => None,
-        Source::Shared(socket) => Some(Subscription::connect(socket).await?),
-        // Whatever is wrong with it: our own programs can do the same.
-        Source::Auto(socket) => Subscription::connect(socket).await.ok(),
+    let shared = tokio::select! {
+        biased;
+        // A holder that is stopped does not keep us.
+        _ = stop.readable() => return Ok(()),
+        shared = subscribe(&live.source) => shared?,
     };
     let events = if let Some(shared) = shared {
         tracing::info!("subscribed");
@@ -101,8 +104,30 @@ async fn trace(live: &Live, show: Show) -> Result<(), Failure> {
         Events::Own(Box::new(feed))
     };
     let mut trace = Trace { events, stamp, show };
-    trace.until_stopped(live, &stop).await?;
-    trace.finish(live.table.as_deref()).await
+    match trace.until_stopped(live, &stop).await {
+        // What waited for more evidence is shown before the complaint.
+        Err(ended @ Failure::Subscription(_)) => {
+            trace.finish(None).await?;
+            Err(ended)
+        }
+        ended => {
+            ended?;
+            trace.finish(live.table.as_deref()).await
+        }
+    }
+}
+
+/// The subscription that the source asks for, if any.
+async fn subscribe(source: &Source) -> Result<Option<Subscription>, Failure> {
+    match source {
+        Source::Own => Ok(None),
+        Source::Shared(socket) => Ok(Some(Subscription::connect(socket).await?)),
+        // Whatever is wrong with it: our own programs can do the same.
+        Source::Auto(socket) => Ok(tokio::time::timeout(ANSWERS_WITHIN, Subscription::connect(socket))
+            .await
+            .ok()
+            .and_then(Result::ok)),
+    }
 }
 
 /// A source at work.
