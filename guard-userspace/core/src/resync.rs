@@ -63,6 +63,11 @@ pub(crate) struct Comparison {
 impl Resyncing {
     /// Takes note of a gap. The table lives on forks, execs, exits and control groups.
     pub(crate) fn gap(&mut self, now_ns: u64, gap: &Gap) {
+        // Nobody knows what: anything.
+        if gap.lost.is_empty() {
+            self.cgroups = true;
+            self.gap_ns = self.gap_ns.max(Some(now_ns));
+        }
         for lost in gap.lost.iter().filter(|lost| lost.count > 0) {
             match lost.kind {
                 Kind::FORK | Kind::EXEC | Kind::EXIT => {}

@@ -10,7 +10,7 @@ use guard_common::wire::ProcKey;
 use guard_core::event::Lost;
 
 use super::directory::{self, Segment};
-use super::frame::{self, Frame, MAGIC, Start};
+use super::frame::{self, Frame, FrameError, MAGIC, Start};
 use crate::show::escape;
 
 /// The longest stretch at the end of a file that may be cut off as half-written: whatever one call wrote.
@@ -140,10 +140,10 @@ impl Writer {
             OpenOptions::new().read(true).append(true).open(path).map_err(Error::system("open", path))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(Error::system("read", path))?;
-        let (end, resume) = scan(&bytes);
+        let Scan { end, resume, is_foreign } = scan(&bytes);
         let torn = (bytes.len() - end) as u64;
-        if torn > TORN_BYTES {
-            tracing::warn!("{} is damaged behind byte {end}: it is left as it is", shown(path));
+        if is_foreign || torn > TORN_BYTES {
+            tracing::warn!("{} cannot be read behind byte {end}: it is left as it is", shown(path));
             return Ok(resume);
         }
         if torn > 0 {
@@ -222,14 +222,38 @@ impl Writer {
     }
 }
 
-/// Finds the end of the last whole frame, and what stands there.
-fn scan(bytes: &[u8]) -> (usize, Option<Resume>) {
-    if !matches!(frame::check_magic(bytes), Ok(Some(()))) {
-        return (0, None);
+/// What a file holds.
+struct Scan {
+    /// The end of the last whole frame.
+    end: usize,
+    /// What stands there.
+    resume: Option<Resume>,
+    /// What follows was not half-written: another version, or somebody else, made it.
+    is_foreign: bool,
+}
+
+fn scan(bytes: &[u8]) -> Scan {
+    match frame::check_magic(bytes) {
+        Ok(Some(())) => {}
+        // After a power failure a file can be zeros.
+        begun => {
+            let is_foreign = begun.is_err() && bytes.iter().any(|byte| *byte != 0);
+            return Scan { end: 0, resume: None, is_foreign };
+        }
     }
     let mut at = MAGIC.len();
     let mut resume: Option<Resume> = None;
-    while let Some(Ok(Some(read))) = bytes.get(at..).map(frame::read) {
+    let mut is_foreign = false;
+    while let Some(rest) = bytes.get(at..) {
+        let read = match frame::read(rest) {
+            Ok(Some(read)) => read,
+            Ok(None) => break,
+            Err(error) => {
+                // Its checksum fits, its kind is unknown.
+                is_foreign = matches!(error, FrameError::Malformed(_));
+                break;
+            }
+        };
         at += read.bytes;
         match (read.frame, &mut resume) {
             (Frame::Start(start), resume) => {
@@ -252,7 +276,7 @@ fn scan(bytes: &[u8]) -> (usize, Option<Resume>) {
             resume.position = resume.position.max(read.position);
         }
     }
-    (at, resume)
+    Scan { end: at, resume, is_foreign }
 }
 
 #[cfg(test)]
@@ -310,6 +334,28 @@ mod tests {
             writer.append(&records(59..60)).unwrap();
             assert_eq!(fs::read(&path).unwrap(), whole, "cut at {length}");
         }
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut writer, _) = open(directory.path());
+        writer.begin(&head()).unwrap();
+        drop(writer);
+        let path = directory::segments(directory.path()).unwrap().remove(0).path;
+        let mut later = fs::read(&path).unwrap();
+        *later.get_mut(7).unwrap() = 2;
+        let other = b"something else altogether".to_vec();
+        for bytes in [later, other] {
+            fs::write(&path, &bytes).unwrap();
+            let (writer, resume) = open(directory.path());
+            assert_eq!(resume, None);
+            assert!(writer.wants_another());
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+        }
+        fs::write(&path, [0; 4096]).unwrap();
+        open(directory.path());
+        assert!(fs::read(&path).unwrap().is_empty(), "what a power failure left");
     }
 
     #[test]
