@@ -87,6 +87,16 @@ impl Redactor {
         Some([wire::bytes_of(&fixed), exec.exe.0, exec.cwd.0, &clean].concat())
     }
 
+    /// Takes the secrets out of a program that was read and not recorded.
+    pub fn clean_program(&self, program: &mut Program) {
+        if self.patterns.is_empty() {
+            return;
+        }
+        if let Some(clean) = self.clean(&program.args) {
+            program.args = clean;
+        }
+    }
+
     fn program(&mut self, program: &Arc<Program>) -> Option<Arc<Program>> {
         if let Some((last, clean)) = &self.last
             && Arc::ptr_eq(last, program)

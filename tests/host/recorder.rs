@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use guard_tests::bpf::Objects;
 use guard_tests::recorder::{self, Place};
 use guard_tests::trace::Trace;
+use guard_tests::tracer::Tracer;
 use guard_tests::truth::{self, Fact, Truth, Workload};
 use guard_tests::{host, sys};
 
@@ -130,6 +131,29 @@ fn another_version_takes_over_without_a_gap() -> Result<()> {
 }
 
 #[test]
+fn killed_while_it_took_over_the_next_one_goes_on() -> Result<()> {
+    let place = Place::new()?;
+    place.record(&[])?.kill()?;
+    let truth = truth::run(&["storm", "--count", "50"])?;
+    let old = age(&place, "v1-00000000")?;
+    // As far as the one before came: the old sensor is detached, its records are not put down.
+    for pin in recorder::files(&old)? {
+        let name = pin.file_name().context("name")?.to_string_lossy().into_owned();
+        if name.starts_with("link_") {
+            std::fs::remove_file(&pin)?;
+        }
+    }
+    let recorder = place.record(&[])?;
+    host::wait_for(
+        "the old sensor's end",
+        || Ok((recorder::files(&place.pins())?.len() == 1).then_some(())),
+    )?;
+    recorder::stop(recorder)?;
+    check_all(&place.replay(&["--events", "fork,exec,exit"])?, &truth)?;
+    Ok(())
+}
+
+#[test]
 fn records_that_cannot_be_read_are_counted() -> Result<()> {
     let place = Place::new()?;
     place.record(&[])?.kill()?;
@@ -219,6 +243,84 @@ fn detaching_leaves_nothing() -> Result<()> {
     assert!(detached.status.success(), "{detached:?}");
     assert!(!place.pins().exists());
     assert_gone(&pinned)
+}
+
+#[test]
+fn secrets_are_written_nowhere() -> Result<()> {
+    let place = Place::new()?;
+    // One is there already, one is recorded while nobody reads, one while somebody does.
+    let sleeper = |secret: &str| {
+        std::process::Command::new("/bin/sh")
+            .args(["-c", "read x", secret])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+    };
+    let redact = ["--redact", "hunter[0-9]+"];
+    let mut sleepers = vec![sleeper("hunter1")?];
+    place.record(&redact)?.kill()?;
+    sleepers.push(sleeper("hunter2")?);
+    age(&place, "v1-00000000")?;
+    let recorder = place.record(&redact)?;
+    sleepers.push(sleeper("hunter3")?);
+    std::thread::sleep(Duration::from_millis(200));
+    recorder::stop(recorder)?;
+    for mut sleeper in sleepers {
+        drop(sleeper.stdin.take());
+        sleeper.wait()?;
+    }
+    let mut marks = 0;
+    for file in recorder::files(&place.recording())? {
+        let bytes = std::fs::read(&file)?;
+        let count = |what: &[u8]| bytes.windows(what.len()).filter(|window| *window == what).count();
+        for secret in [b"hunter1", b"hunter2", b"hunter3"] {
+            assert_eq!(count(secret), 0, "{}", file.display());
+        }
+        marks += count(b"[redacted]");
+    }
+    assert!(marks >= 3, "{marks}");
+    Ok(())
+}
+
+#[test]
+fn what_another_directory_got_is_told_as_missing() -> Result<()> {
+    let (place, other) = (Place::new()?, tempfile::tempdir()?);
+    recorder::stop(place.record(&[])?)?;
+    let mut command = place.record_command(&[])?;
+    let elsewhere = command.get_mut(2).context("no directory")?;
+    *elsewhere = other.path().into();
+    let mut recorder = Tracer::spawn(&command)?;
+    host::wait_for("the other recording", || Ok(recorder::files(other.path())?.first().map(|_| ())))?;
+    truth::run(&["run", "--times", "3", "--", "/bin/true"])?;
+    std::thread::sleep(Duration::from_millis(200));
+    recorder.check_running()?;
+    recorder::stop(recorder)?;
+    let recorder = place.record(&[])?;
+    std::thread::sleep(Duration::from_millis(500));
+    recorder::stop(recorder)?;
+    let trace = place.replay(&[])?;
+    assert_eq!(trace.all("gap").count(), 1, "what the other directory got is missing here");
+    assert_eq!(trace.all("resync").count(), 1);
+    Ok(())
+}
+
+#[test]
+fn nothing_else_is_taken_for_an_old_socket() -> Result<()> {
+    let place = Place::new()?;
+    std::fs::write(place.socket(), "precious")?;
+    let ended = place.spawn(&[])?.wait()?;
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--socket"), "{}", ended.stderr);
+    assert_eq!(std::fs::read_to_string(place.socket())?, "precious");
+    Ok(())
+}
+
+#[test]
+fn who_cannot_be_watched_is_known_before_anything_is_attached() -> Result<()> {
+    let before = Objects::existing()?;
+    let place = Place::new()?;
+    let ended = place.spawn(&["--watch", "4194303"])?.wait()?;
+    assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
+    assert_gone(&Objects::existing()?.without(&before))
 }
 
 #[test]

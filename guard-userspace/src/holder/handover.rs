@@ -11,12 +11,18 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use guard_common::decode::Record;
-use guard_common::wire::{ProcKey, Task};
+use guard_common::decode::{self, Record};
+use guard_common::wire::{self, Kind, ProcKey, Task};
+use guard_core::Input;
+use guard_core::event::{Gap, LossCause, Lost};
 
+use super::{BATCH_BYTES, Holder, since, tell};
+use crate::exit::Failure;
+use crate::recording::frame::{self, Frame, Start};
+use crate::recording::writer::Resume;
 use crate::sensor;
 use crate::sensor::pinned::Pinned;
-use crate::sensor::pins::{self, PinError};
+use crate::sensor::pins::{self, PinError, Pins};
 
 /// How far apart two programs on the same hook can run: microseconds, unless the machine was suspended or a
 /// virtual one was stopped in between.
@@ -119,6 +125,24 @@ impl Doubles {
         Ok(Self { told, superseded_ns, read, old })
     }
 
+    /// Takes note of what is put down already: all up to a position.
+    fn note_until(&mut self, position: u64) -> Result<(), sensor::Error> {
+        // Opened again: the first reader is still to stand at that position.
+        let mut old = Pinned::open(&self.old)?;
+        if is_readable(&old)? {
+            let mut note = |end, bytes: &[u8]| {
+                if end <= position
+                    && let Ok(record) = decode::decode(bytes)
+                {
+                    self.note(&record);
+                }
+                end < position
+            };
+            while old.next(&mut note) == Some(true) {}
+        }
+        Ok(())
+    }
+
     /// Takes note of a record of the old sensor. Returns whether it is the old one's to tell.
     pub(super) fn note(&mut self, record: &Record<'_>) -> bool {
         self.read = Instant::now();
@@ -150,6 +174,122 @@ impl Doubles {
     pub(super) fn finish(self) -> Result<(), PinError> {
         pins::remove(&self.old)
     }
+}
+
+impl Holder {
+    /// Detaches a sensor of another version, and puts down what its ring holds. What the new one recorded meanwhile
+    /// is compared with that later.
+    pub(super) fn take_over(
+        &mut self,
+        old: Pinned,
+        chain: &[u64],
+        resume: Option<&Resume>,
+    ) -> Result<(), Failure> {
+        let mut doubles = Doubles::detach(&old)?;
+        let instance = old.instance();
+        let at = resume.map(|resume| resume.start.instance);
+        // The stream is at a later sensor already: an earlier holder was killed in the middle of this.
+        if at.is_some_and(|at| chain.contains(&at) && at > instance) {
+            doubles.note_until(u64::MAX)?;
+        } else {
+            let known = resume.filter(|_| at == Some(instance));
+            let (position, told) =
+                known.map_or((0, Vec::new()), |known| (known.position, known.losses.clone()));
+            self.told = told;
+            doubles.note_until(position)?;
+            let start = Start { instance, ..self.start.clone() };
+            let sensor = std::mem::replace(&mut self.sensor, old);
+            let start = std::mem::replace(&mut self.start, start);
+            self.sensor.skip_to(position);
+            self.put_down_old(&mut doubles)?;
+            self.sensor = sensor;
+            self.start = Start { continues: Some(instance), ..start.clone() };
+            self.batch.clear();
+            frame::write(&mut self.batch, 0, &Frame::Start(self.start.clone()));
+            self.writer.append(&self.batch)?;
+            self.start = start;
+            self.told.clear();
+        }
+        self.doubles.push(doubles);
+        Ok(())
+    }
+
+    /// Puts down what lies in the old ring, which is the current one for now. Its room is not given back: should we
+    /// be killed, the next holder needs it all.
+    fn put_down_old(&mut self, doubles: &mut Doubles) -> Result<(), Failure> {
+        let is_readable = is_readable(&self.sensor)?;
+        let mut unreadable = [0_u64; Kind::COUNT];
+        loop {
+            self.begin_turn()?;
+            let Self { sensor, core, redactor, ended, batch, doubles: earlier, .. } = self;
+            let now_ns = self.now_ns;
+            while batch.len() < BATCH_BYTES
+                && sensor
+                    .next(|position, bytes| {
+                        let Some(record) = decode::decode(bytes).ok().filter(|_| is_readable) else {
+                            // The kind comes first in every version's header.
+                            let kind = bytes.first_chunk().map_or(u32::MAX, |kind| u32::from_ne_bytes(*kind));
+                            if let Some(count) = unreadable.get_mut(kind as usize) {
+                                *count += 1;
+                            }
+                            return;
+                        };
+                        if !doubles.note(&record)
+                            || earlier.iter_mut().any(|doubles| doubles.is_double(&record))
+                        {
+                            return;
+                        }
+                        if let Record::Exit(exit) = &record {
+                            ended.push(exit.task.key);
+                        }
+                        tell(batch, core, redactor, now_ns, (position, bytes), record);
+                    })
+                    .is_some()
+            {}
+            if self.batch.len() < BATCH_BYTES {
+                break;
+            }
+            self.writer.append(&self.batch)?;
+        }
+        let mut losses = self.sensor.losses();
+        let unreadable = Kind::ALL.into_iter().zip(unreadable).filter(|(_, count)| *count > 0);
+        losses.extend(unreadable.map(|(kind, count)| Lost {
+            kind,
+            cause: LossCause::Unreadable,
+            cpu: None,
+            count,
+        }));
+        let lost = since(&losses, &self.told);
+        if !lost.is_empty() {
+            self.put(&Frame::Losses(losses), Input::Gap(Gap { lost }));
+        }
+        Ok(self.writer.append(&self.batch)?)
+    }
+
+    /// Removes the sensors that this one has taken over from completely: its ring was read to the end just now.
+    pub(super) fn let_old_go(&mut self) -> Result<(), Failure> {
+        while let Some(at) = self.doubles.iter().position(Doubles::is_over) {
+            self.doubles.swap_remove(at).finish().map_err(sensor::Error::from)?;
+        }
+        Ok(())
+    }
+}
+
+/// Sensors of other versions, oldest first.
+pub(super) fn others(pins: &Pins, own: &Pinned) -> Result<Vec<Pinned>, sensor::Error> {
+    let mut others = Vec::new();
+    for path in pins::sensors(pins.base())? {
+        if pins::is_version(&path) && path != own.path() {
+            others.push(Pinned::open(&path)?);
+        }
+    }
+    others.sort_unstable_by_key(Pinned::instance);
+    Ok(others)
+}
+
+/// Whether its records are of this version.
+fn is_readable(sensor: &Pinned) -> Result<bool, sensor::Error> {
+    Ok(sensor.wire()? == u64::from(wire::VERSION))
 }
 
 #[cfg(test)]

@@ -13,14 +13,14 @@ mod socket;
 mod subscribers;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use guard_common::decode::{self, Record};
 use guard_common::wire::{self, Kind, ProcKey};
-use guard_core::event::{ExitStatus, Gap, LossCause, Lost};
+use guard_core::event::{ExitStatus, Gap, Lost};
 use guard_core::ids::ProcId;
 use guard_core::{Core, Effect, Input};
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ use crate::recording::frame::{self, Frame, Start};
 use crate::recording::writer::{self, Rotation, Writer};
 use crate::redact::Redactor;
 use crate::sensor::pinned::Pinned;
-use crate::sensor::pins::{self, Pins};
+use crate::sensor::pins::Pins;
 use crate::sensor::{self, Options};
 use handover::Doubles;
 use socket::Listener;
@@ -116,6 +116,11 @@ impl Holder {
         let listener = Listener::bind(&settings.socket)?;
         let goes_on = |resume: &writer::Resume| resume.start.boot == boot;
         let (mut writer, resume) = Writer::open(&settings.directory, settings.rotation, goes_on)?;
+        for pid in &settings.watched {
+            if !Path::new("/proc").join(pid.to_string()).exists() {
+                return Err(sensor::Error::NoProcess(*pid).into());
+            }
+        }
         let mut sensor = Pinned::open_or_create(&pins, &settings.sensor)?;
         if settings.ring_size_matters && sensor.ring_bytes() != settings.sensor.ring_bytes {
             return Err(Failure::Usage(format!(
@@ -131,12 +136,15 @@ impl Holder {
             processguard: env!("CARGO_PKG_VERSION").to_owned(),
             continues: None,
         };
-        let others = others(&pins, &sensor)?;
+        let others = handover::others(&pins, &sensor)?;
         let resume = resume.filter(|resume| resume.start.boot == boot);
         let at = resume.as_ref().map(|resume| resume.start.instance);
         let mut told = Vec::new();
+        let mut misses = false;
         match &resume {
             Some(resume) if at == Some(start.instance) => {
+                // A recording elsewhere went on with it meanwhile.
+                misses = resume.position < sensor.position();
                 sensor.skip_to(resume.position);
                 // Until an older sensor is removed its doubles must be found again.
                 if others.is_empty() {
@@ -152,9 +160,9 @@ impl Holder {
         }
         let found = sensor.processes()?;
         sensor.follow(&settings.watched, &found)?;
-        let core = table::existing(&sensor, &found)?;
+        let core = table::existing(&sensor, &found, &settings.redactor)?;
         let mut holder = Self {
-            watching: !settings.watched.is_empty() || !sensor.tombstones().is_empty(),
+            watching: false,
             sensor,
             core,
             writer,
@@ -173,99 +181,19 @@ impl Holder {
             _pins: pins,
         };
         let chain: Vec<_> = others.iter().chain([&holder.sensor]).map(Pinned::instance).collect();
-        for mut other in others {
+        for other in others {
             holder.sensor.inherit(&other, &found);
-            holder.take_over(&mut other, &chain, resume.as_ref())?;
+            holder.take_over(other, &chain, resume.as_ref())?;
+        }
+        holder.watching = holder.sensor.watches(&found);
+        if misses {
+            holder.begin_turn()?;
+            // Nobody counted what.
+            let lost = Vec::new();
+            holder.put(&Frame::Dropped(lost.clone()), Input::Gap(Gap { lost }));
+            holder.end_turn()?;
         }
         Ok((holder, listener))
-    }
-
-    /// Detaches a sensor of another version, and puts down what its ring holds. What the new one recorded meanwhile
-    /// is compared with that later.
-    fn take_over(
-        &mut self,
-        old: &mut Pinned,
-        chain: &[u64],
-        resume: Option<&writer::Resume>,
-    ) -> Result<(), Failure> {
-        let mut doubles = Doubles::detach(old)?;
-        let at = resume.map(|resume| resume.start.instance);
-        // The stream is at a later sensor already: an earlier holder was killed in the middle of this.
-        let is_down = at.is_some_and(|at| chain.contains(&at) && at > old.instance());
-        let known = resume.filter(|_| at == Some(old.instance()));
-        let (position, told) = known.map_or((0, Vec::new()), |known| (known.position, known.losses.clone()));
-        let mut start = Start { instance: old.instance(), ..self.start.clone() };
-        std::mem::swap(&mut self.start, &mut start);
-        if !is_down {
-            self.told = told;
-            self.begin_turn()?;
-            self.put_down_old(old, position, &mut doubles)?;
-            start.continues = Some(old.instance());
-            frame::write(&mut self.batch, 0, &Frame::Start(start.clone()));
-            self.writer.append(&self.batch)?;
-            self.told.clear();
-        } else {
-            self.note_old(old, &mut doubles);
-        }
-        self.start = start;
-        self.doubles.push(doubles);
-        Ok(())
-    }
-
-    /// Puts down what lies in an old ring behind a position. Its room is not given back: should we be killed, the
-    /// next holder needs it all.
-    fn put_down_old(&mut self, old: &mut Pinned, behind: u64, doubles: &mut Doubles) -> Result<(), Failure> {
-        let is_readable = old.wire()? == u64::from(wire::VERSION);
-        let mut unreadable = [0_u64; Kind::COUNT];
-        let Self { core, now_ns, ended, batch, doubles: earlier, .. } = self;
-        while old
-            .next(|position, bytes| {
-                let record = decode::decode(bytes).ok().filter(|_| is_readable);
-                let Some(record) = record else {
-                    // The kind comes first in every version's header.
-                    let kind = bytes.first_chunk().map_or(u32::MAX, |kind| u32::from_ne_bytes(*kind));
-                    if let Some(count) = unreadable.get_mut(kind as usize) {
-                        *count += 1;
-                    }
-                    return;
-                };
-                if !doubles.note(&record) || earlier.iter_mut().any(|doubles| doubles.is_double(&record)) {
-                    return;
-                }
-                if let Record::Exit(exit) = &record {
-                    ended.push(exit.task.key);
-                }
-                if position > behind {
-                    frame::write(batch, position, &Frame::Record(bytes));
-                    core.handle(*now_ns, Input::Kernel(record));
-                }
-            })
-            .is_some()
-        {}
-        let mut losses = old.losses();
-        let unreadable = Kind::ALL.into_iter().zip(unreadable).filter(|(_, count)| *count > 0);
-        losses.extend(unreadable.map(|(kind, count)| Lost {
-            kind,
-            cause: LossCause::Unreadable,
-            cpu: None,
-            count,
-        }));
-        let lost = since(&losses, &self.told);
-        if !lost.is_empty() {
-            frame::write(&mut self.batch, old.position(), &Frame::Losses(losses));
-            self.core.handle(self.now_ns, Input::Gap(Gap { lost }));
-        }
-        Ok(())
-    }
-
-    /// Notes what lies in an old ring and is put down already.
-    fn note_old(&mut self, old: &mut Pinned, doubles: &mut Doubles) {
-        let mut note = |bytes: &[u8]| {
-            if let Ok(record) = decode::decode(bytes) {
-                doubles.note(&record);
-            }
-        };
-        while old.next(|_, bytes| note(bytes)).is_some() {}
     }
 
     /// What it holds.
@@ -326,6 +254,8 @@ impl Holder {
     /// Takes in what the ring holds, puts it down and hands it on. Returns whether there was anything.
     fn turn(&mut self) -> Result<bool, Failure> {
         let mut any = false;
+        // What comes meanwhile, faster perhaps than it can be put down, is for the next turn.
+        let until = self.sensor.taken();
         loop {
             self.begin_turn()?;
             let records = self.drain();
@@ -342,6 +272,8 @@ impl Holder {
             self.end_turn()?;
             if is_empty {
                 self.let_old_go()?;
+            }
+            if is_empty || self.sensor.position() >= until {
                 return Ok(any || self.unsettled.is_some() || !self.doubles.is_empty());
             }
         }
@@ -363,7 +295,8 @@ impl Holder {
 
     /// Reads records until the batch is full or the ring is empty for a moment.
     fn drain(&mut self) -> u64 {
-        let Self { sensor, core, redactor, batch, counts, ended, now_ns, watching, doubles, .. } = self;
+        let Self { sensor, core, redactor, batch, counts, ended, watching, doubles, .. } = self;
+        let now_ns = self.now_ns;
         let mut records = 0;
         while batch.len() < BATCH_BYTES
             && sensor
@@ -380,17 +313,7 @@ impl Holder {
                     if *watching && let Record::Exit(exit) = &record {
                         ended.push(exit.task.key);
                     }
-                    if let Record::Exec(exec) = &record
-                        && let Some(clean) = redactor.record(exec)
-                    {
-                        frame::write(batch, position, &Frame::Record(&clean));
-                        if let Ok(record) = decode::decode(&clean) {
-                            core.handle(*now_ns, Input::Kernel(record));
-                        }
-                        return;
-                    }
-                    frame::write(batch, position, &Frame::Record(bytes));
-                    core.handle(*now_ns, Input::Kernel(record));
+                    tell(batch, core, redactor, now_ns, (position, bytes), record);
                 })
                 .is_some()
         {
@@ -412,14 +335,6 @@ impl Holder {
         let batch = Bytes::copy_from_slice(&self.batch);
         let (core, position, now_ns) = (&self.core, self.sensor.position(), self.now_ns);
         self.subscribers.send(&batch, &self.counts, || table::frames(core, position, now_ns));
-        Ok(())
-    }
-
-    /// Removes the sensors that this one has taken over from completely: its ring was read to the end just now.
-    fn let_old_go(&mut self) -> Result<(), Failure> {
-        while let Some(at) = self.doubles.iter().position(Doubles::is_over) {
-            self.doubles.swap_remove(at).finish().map_err(sensor::Error::from)?;
-        }
         Ok(())
     }
 
@@ -453,7 +368,8 @@ impl Holder {
                 Effect::Emit(_) => {}
                 Effect::Resync { cgroups } => self.resync(cgroups)?,
                 Effect::ReadProgram { id, exec_count } => {
-                    if let Some(program) = self.sensor.program_of(id) {
+                    if let Some(mut program) = self.sensor.program_of(id) {
+                        self.redactor.clean_program(&mut program);
                         let told = Arc::new(program.clone());
                         let frame =
                             Frame::Program { pid: id.pid, start_ns: id.start_ns, exec_count, program };
@@ -514,16 +430,29 @@ impl Holder {
     }
 }
 
-/// Sensors of other versions, oldest first.
-fn others(pins: &Pins, own: &Pinned) -> Result<Vec<Pinned>, sensor::Error> {
-    let mut others = Vec::new();
-    for path in pins::sensors(pins.base())? {
-        if pins::is_version(&path) && path != own.path() {
-            others.push(Pinned::open(&path)?);
+/// Tells the stream and the core a record, without secrets. `at` is the position of its end, and the record itself.
+fn tell(
+    batch: &mut Vec<u8>,
+    core: &mut Core,
+    redactor: &Redactor,
+    now_ns: u64,
+    at: (u64, &[u8]),
+    record: Record<'_>,
+) {
+    let (position, bytes) = at;
+    let clean = if let Record::Exec(exec) = &record { redactor.record(exec) } else { None };
+    match clean.as_deref().map(|clean| (clean, decode::decode(clean))) {
+        Some((clean, record)) => {
+            frame::write(batch, position, &Frame::Record(clean));
+            if let Ok(record) = record {
+                core.handle(now_ns, Input::Kernel(record));
+            }
+        }
+        None => {
+            frame::write(batch, position, &Frame::Record(bytes));
+            core.handle(now_ns, Input::Kernel(record));
         }
     }
-    others.sort_unstable_by_key(Pinned::instance);
-    Ok(others)
 }
 
 /// What was lost since an earlier account.

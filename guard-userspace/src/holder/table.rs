@@ -9,15 +9,23 @@ use guard_core::ids::ProcId;
 use guard_core::{Core, Input};
 
 use crate::recording::frame::{self, Frame, Process};
+use crate::redact::Redactor;
 use crate::sensor::pinned::Pinned;
 use crate::{clock, feed, sensor};
 
-/// A core that knows what exists.
-pub(super) fn existing(sensor: &Pinned, found: &[Snapshot]) -> Result<Core, sensor::Error> {
+/// A core that knows what exists, without secrets.
+pub(super) fn existing(
+    sensor: &Pinned,
+    found: &[Snapshot],
+    redactor: &Redactor,
+) -> Result<Core, sensor::Error> {
     let (now_ns, mut core) = (clock::boot_ns(), Core::new(feed::LIMITS));
     sensor.cgroups(&mut |hierarchy, id, path| core.handle(now_ns, Input::Cgroup { hierarchy, id, path }))?;
     for snapshot in found {
-        let program = sensor.program(snapshot).map(Arc::new);
+        let program = sensor.program(snapshot).map(|mut program| {
+            redactor.clean_program(&mut program);
+            Arc::new(program)
+        });
         core.handle(now_ns, Input::Snapshot { task: snapshot.task, program });
     }
     Ok(core)

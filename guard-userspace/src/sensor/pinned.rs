@@ -34,7 +34,8 @@ pub struct Pinned {
     ring: Ring,
     ring_bytes: u32,
     losses: Losses,
-    iterator: OwnedFd,
+    /// Gone with the other links once another version has begun to take over.
+    iterator: Option<OwnedFd>,
     watch: WatchSet,
     tombstones: HashMap<MapData, ProcKey, Tombstone>,
 }
@@ -66,6 +67,7 @@ impl Pinned {
     /// # Errors
     /// If it cannot be attached or pinned, or what is pinned is not a sensor.
     pub fn open_or_create(pins: &Pins, options: &Options) -> Result<Self, Error> {
+        pins.clear()?;
         let path = pins.version(attach::OBJECT);
         if !path.exists() {
             create(pins, &path, options)?;
@@ -100,7 +102,7 @@ impl Pinned {
             ring,
             ring_bytes,
             losses: Losses::new(counters, programs(path)?),
-            iterator: open_pin(path, "link_snapshot")?,
+            iterator: open_pin(path, "link_snapshot").ok(),
             watch: WatchSet::map(open_map(path, "GROUPS_BY_PID")?)?,
             tombstones,
         })
@@ -239,15 +241,24 @@ impl Pinned {
         processes::program_of(id)
     }
 
+    /// Whether anybody is watched, or how a watched process ended is remembered.
+    #[must_use]
+    pub fn watches(&self, found: &[Snapshot]) -> bool {
+        found.iter().any(|snapshot| self.watch.group(snapshot.task.key.tgid) != 0)
+            || self.tombstones.keys().next().is_some()
+    }
+
     /// Puts processes and all their descendants into watch group 1.
     ///
     /// # Errors
     /// If one of them does not exist.
     pub fn follow(&self, pids: &[u32], found: &[Snapshot]) -> Result<(), Error> {
+        watch_set::check(pids, found)?;
         for pid in pids {
             self.watch.join(*pid, 1);
         }
-        watch_set::insert_descendants_in(&self.watch, pids, found)
+        watch_set::insert_descendants_in(&self.watch, pids, found);
+        Ok(())
     }
 
     /// All processes that exist: a pass of the task iterator.
@@ -255,7 +266,8 @@ impl Pinned {
     /// # Errors
     /// If that fails.
     pub fn processes(&self) -> Result<Vec<Snapshot>, Error> {
-        processes::read(&self.iterator)
+        let missing = || PinError::foreign(&self.path, "link_snapshot is missing");
+        processes::read(self.iterator.as_ref().ok_or_else(missing)?)
     }
 
     /// How watched processes ended whose ends are not forgotten yet.
@@ -311,7 +323,16 @@ pub fn holder(base: &Path) -> Option<u32> {
 fn create(pins: &Pins, path: &Path, options: &Options) -> Result<(), Error> {
     let attached = attach::prepare(options)?.0;
     let new = pins.begin()?;
-    let control = super::share::<Control>(&attached, "CONTROL", 1)?;
+    let pinned = pin_all(&attached, &new).and_then(|()| Ok(pins.commit(&new, path)?));
+    if pinned.is_err() {
+        // What went wrong is said; that this goes wrong too would not help.
+        let _ = pins.clear();
+    }
+    pinned
+}
+
+fn pin_all(attached: &Attached, new: &Path) -> Result<(), Error> {
+    let control = super::share::<Control>(attached, "CONTROL", 1)?;
     for (place, value) in
         [(AT_MAGIC, MAGIC), (AT_WIRE, u64::from(wire::VERSION)), (AT_INSTANCE, super::boot_ns())]
     {
@@ -319,11 +340,10 @@ fn create(pins: &Pins, path: &Path, options: &Options) -> Result<(), Error> {
             word.store(value, Ordering::Relaxed);
         }
     }
-    for (name, object) in objects(&attached)? {
+    for (name, object) in objects(attached)? {
         let pin = new.join(name);
         bpf::pin(object, &pin).map_err(|source| PinError::System { action: "pin", path: pin, source })?;
     }
-    pins.commit(&new, path)?;
     Ok(())
 }
 

@@ -12,8 +12,9 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock, statfs};
 
@@ -33,6 +34,9 @@ const NEW: &str = "new";
 
 /// How long the kernel may take to free a link once its last pin is gone: it does so in the background.
 const FREED_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long the lock is asked for.
+const LOCKED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Why pins cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -107,18 +111,27 @@ impl Pins {
         if !is_bpffs(if base.exists() { base } else { parent }) {
             return Err(PinError::NotBpffs(base.to_owned()));
         }
-        if let Err(source) = fs::create_dir(base)
-            && source.kind() != io::ErrorKind::AlreadyExists
-        {
-            return Err(PinError::system("create", base)(source));
-        }
-        let lock = File::open(base).map_err(PinError::system("open", base))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { base: base.to_owned(), _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(PinError::Held { base: base.to_owned(), pid: super::pinned::holder(base) })
+        let patience = Instant::now();
+        loop {
+            if let Err(source) = fs::create_dir(base)
+                && source.kind() != io::ErrorKind::AlreadyExists
+            {
+                return Err(PinError::system("create", base)(source));
             }
-            Err(source) => Err(PinError::system("lock", base)(source.into())),
+            let lock = File::open(base).map_err(PinError::system("open", base))?;
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(&lock, base) => return Ok(Self { base: base.to_owned(), _lock: lock }),
+                // Whoever had it locked has just removed it.
+                Ok(()) => {}
+                // Somebody may only be looking whether it is locked, or be about to end.
+                Err(rustix::io::Errno::WOULDBLOCK) if patience.elapsed() < LOCKED_WITHIN => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(PinError::Held { base: base.to_owned(), pid: super::pinned::holder(base) });
+                }
+                Err(source) => return Err(PinError::system("lock", base)(source.into())),
+            }
         }
     }
 
@@ -134,12 +147,16 @@ impl Pins {
         self.base.join(format!("{LAYOUT}{:08x}", crc32fast::hash(object)))
     }
 
-    /// Begins to pin a new sensor; what an earlier beginning left is removed.
-    pub(crate) fn begin(&self) -> Result<PathBuf, PinError> {
+    /// Removes what an earlier beginning, or an earlier removal, left half-done.
+    pub(crate) fn clear(&self) -> Result<(), PinError> {
         let new = self.base.join(NEW);
-        if new.exists() {
-            remove(&new)?;
-        }
+        if new.exists() { remove(&new) } else { Ok(()) }
+    }
+
+    /// Begins to pin a new sensor.
+    pub(crate) fn begin(&self) -> Result<PathBuf, PinError> {
+        self.clear()?;
+        let new = self.base.join(NEW);
         fs::create_dir(&new).map_err(PinError::system("create", &new))?;
         Ok(new)
     }
@@ -192,16 +209,24 @@ pub fn is_held(base: &Path) -> bool {
     flock(&directory, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
-/// Removes a sensor's pins, the links first, and waits until the kernel has let go of its hooks.
+/// Removes a sensor's pins, the links first, and waits until the kernel has let go of its hooks. Whoever is killed
+/// in the middle leaves something unfinished, and nothing that looks like a whole sensor.
 ///
 /// # Errors
 /// If a pin cannot be removed.
 pub fn remove(sensor: &Path) -> Result<(), PinError> {
-    let detached = detach(sensor)?;
-    for pin in sensors(sensor)? {
+    let new = sensor.with_file_name(NEW);
+    if is_version(sensor) {
+        if new.exists() {
+            remove(&new)?;
+        }
+        fs::rename(sensor, &new).map_err(PinError::system("rename", sensor))?;
+    }
+    let detached = detach(&new)?;
+    for pin in sensors(&new)? {
         fs::remove_file(&pin).map_err(PinError::system("remove", &pin))?;
     }
-    fs::remove_dir(sensor).map_err(PinError::system("remove", sensor))?;
+    fs::remove_dir(&new).map_err(PinError::system("remove", &new))?;
     wait_until_gone(&detached);
     Ok(())
 }
@@ -223,10 +248,16 @@ pub(crate) fn detach(sensor: &Path) -> Result<Vec<u32>, PinError> {
 
 /// Waits until links are gone, for a while: who else holds one keeps it.
 pub(crate) fn wait_until_gone(links: &[u32]) {
-    let patience = std::time::Instant::now();
+    let patience = Instant::now();
     while links.iter().any(|&id| bpf::link_exists(id)) && patience.elapsed() < FREED_WITHIN {
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Whether an open directory is still the one at a path.
+fn is_at(directory: &File, path: &Path) -> bool {
+    let same = directory.metadata().and_then(|open| Ok(open.ino() == fs::metadata(path)?.ino()));
+    same.unwrap_or(false)
 }
 
 fn is_link(pin: &Path) -> bool {

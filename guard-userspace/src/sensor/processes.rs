@@ -18,6 +18,10 @@ use crate::sample;
 /// What the kernel appends to the path of an unlinked file.
 const DELETED: &[u8] = b" (deleted)";
 
+/// Bytes of arguments that are believed. A process may move its argument area: the kernel then shows as much as it
+/// has mapped, gigabytes perhaps.
+const ARGS_BYTES: u64 = 64 * 1024;
+
 /// Room for a pass over 500 processes; more make it grow.
 const PASS_BYTES: usize = 64 * 1024;
 
@@ -54,7 +58,8 @@ pub(crate) fn program_of(id: ProcId) -> Option<Program> {
     let (executable, executable_deleted) = split_deleted(process.exe().ok()?);
     let (working_directory, working_directory_deleted) = split_deleted(process.cwd().ok()?);
     let mut args = Vec::new();
-    process.open_relative("cmdline").ok()?.read_to_end(&mut args).ok()?;
+    process.open_relative("cmdline").ok()?.take(ARGS_BYTES).read_to_end(&mut args).ok()?;
+    let args_truncated = args.len() as u64 == ARGS_BYTES;
     let file = process.open_relative("exe").ok().and_then(|file| file.metadata().ok());
     let device = file.as_ref().map_or(0, |file| {
         let device = file.dev();
@@ -67,7 +72,13 @@ pub(crate) fn program_of(id: ProcId) -> Option<Program> {
         working_directory,
         args_count: u32::try_from(args.iter().filter(|&&byte| byte == 0).count()).unwrap_or(u32::MAX),
         args,
-        flags: ProgramFlags { executable_deleted, working_directory_deleted, ..ProgramFlags::default() },
+        flags: ProgramFlags {
+            args_truncated,
+            executable_truncated: false,
+            working_directory_truncated: false,
+            executable_deleted,
+            working_directory_deleted,
+        },
     })
 }
 

@@ -94,7 +94,7 @@ impl Ring {
     /// Goes on behind this position, if it is one that the ring can have.
     pub(crate) fn skip_to(&mut self, position: u64) {
         let taken = self.taken();
-        if (self.cursor..=taken).contains(&position) {
+        if (self.cursor..=taken).contains(&position) && position.is_multiple_of(ALIGNMENT as u64) {
             self.cursor = position;
         }
     }

@@ -83,17 +83,16 @@ pub(crate) fn insert_descendants(ebpf: &Ebpf, watch: &Watch, snapshots: &[Snapsh
     match watch {
         Watch::All | Watch::AllFollowed => Ok(()),
         Watch::Pids(named) => check(named, snapshots),
-        Watch::Trees(named) => insert_descendants_in(&WatchSet::open(ebpf)?, named, snapshots),
+        Watch::Trees(named) => {
+            check(named, snapshots)?;
+            insert_descendants_in(&WatchSet::open(ebpf)?, named, snapshots);
+            Ok(())
+        }
     }
 }
 
 /// The same for a set that holds the named already: descendants join the group of their parent.
-pub(crate) fn insert_descendants_in(
-    watched: &WatchSet,
-    named: &[u32],
-    snapshots: &[Snapshot],
-) -> Result<(), Error> {
-    check(named, snapshots)?;
+pub(crate) fn insert_descendants_in(watched: &WatchSet, named: &[u32], snapshots: &[Snapshot]) {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for snapshot in snapshots {
         children.entry(snapshot.task.parent.tgid).or_default().push(snapshot.task.key.tgid);
@@ -108,10 +107,10 @@ pub(crate) fn insert_descendants_in(
             parents.push(child);
         }
     }
-    Ok(())
 }
 
-fn check(named: &[u32], snapshots: &[Snapshot]) -> Result<(), Error> {
+/// Checks that the named processes exist.
+pub(crate) fn check(named: &[u32], snapshots: &[Snapshot]) -> Result<(), Error> {
     let exists = |pid| snapshots.iter().any(|snapshot| snapshot.task.key.tgid == pid);
     named.iter().find(|&&pid| !exists(pid)).map_or(Ok(()), |absent| Err(Error::NoProcess(*absent)))
 }
