@@ -6,6 +6,7 @@
 //! makes them slower.
 
 mod contender;
+mod decide;
 mod envelope;
 mod kernel;
 mod machine;
@@ -110,6 +111,7 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     if ours {
         let resident = resident::measure(&bench.processguard, &bench.storm.workload, &bench.scratch);
         verdicts.extend(resident.context("a thousand sleepers")?.verdicts());
+        verdicts.push(bench.decide().context("deciding again what was recorded")?.verdict());
     }
     verdicts.extend(scheduler.iter().flat_map(sched::Table::verdicts));
     let report = report::Report {
@@ -204,6 +206,11 @@ impl Bench {
             scratch: &self.scratch,
         };
         scheduler.measure(rounds, random)
+    }
+
+    fn decide(&self) -> Result<decide::Decided> {
+        let decide = build::example(Profile::Release, "guard-userspace", "decide")?;
+        decide::measure(&self.processguard, &decide, &self.storm, &self.scratch)
     }
 
     fn count(&self) -> Result<truth::Account> {
