@@ -92,8 +92,6 @@ pub enum Frame<'a> {
         /// When, in nanoseconds since boot.
         time_ns: u64,
     },
-    /// The sensor was detached: nothing follows.
-    End,
 }
 
 /// Where a stream comes from.
@@ -145,7 +143,6 @@ const RESYNC_BEGIN: u32 = 10;
 const RESYNC_END: u32 = 11;
 const SETTLED: u32 = 12;
 const TOMBSTONE: u32 = 13;
-const END: u32 = 14;
 const PROGRAM: u32 = 15;
 const SWEEP: u32 = 16;
 
@@ -323,7 +320,6 @@ fn write_payload(out: &mut Vec<u8>, frame: &Frame<'_>) -> u32 {
             put(&time_ns.to_le_bytes());
             TOMBSTONE
         }
-        Frame::End => END,
     }
 }
 
@@ -352,7 +348,6 @@ fn parse(kind: u32, payload: &[u8]) -> Option<Frame<'_>> {
             status: fields.u32()?,
             time_ns: fields.u64()?,
         },
-        END => Frame::End,
         PROGRAM => Frame::Program {
             pid: fields.u32()?,
             start_ns: fields.u64()?,

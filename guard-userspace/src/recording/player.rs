@@ -38,7 +38,6 @@ pub struct Player {
     /// Records by kind.
     seen: [u64; Kind::COUNT],
     undecodable: u64,
-    ended: bool,
 }
 
 /// What becomes of a table in the stream.
@@ -85,7 +84,6 @@ impl Default for Player {
             events: VecDeque::new(),
             seen: [0; Kind::COUNT],
             undecodable: 0,
-            ended: false,
         }
     }
 }
@@ -133,7 +131,6 @@ impl Player {
                 let (id, status) = (ProcId { pid, start_ns }, ExitStatus::from_wait(status));
                 self.handle(Input::Tombstone { id, status, time_ns });
             }
-            Frame::End => self.ended = true,
         }
         self.collect();
         Ok(())
@@ -154,12 +151,6 @@ impl Player {
     #[must_use]
     pub fn knows_table(&self) -> bool {
         !matches!(self.table, TableState::Wanted | TableState::Taking)
-    }
-
-    /// Whether the stream said that nothing follows.
-    #[must_use]
-    pub const fn has_ended(&self) -> bool {
-        self.ended
     }
 
     /// The process table as of the last frame.

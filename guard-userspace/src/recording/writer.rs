@@ -98,6 +98,14 @@ struct Current {
     file: File,
     path: PathBuf,
     bytes: u64,
+    /// Bytes with which it began: a file whose table alone is larger than a file may be holds some records too.
+    head_bytes: u64,
+}
+
+impl Current {
+    fn is_full(&self, max_bytes: u64) -> bool {
+        self.bytes >= max_bytes && self.bytes >= 2 * self.head_bytes
+    }
 }
 
 impl Writer {
@@ -151,7 +159,7 @@ impl Writer {
         }
         if resume.as_ref().is_some_and(goes_on) {
             file.seek(SeekFrom::End(0)).map_err(Error::system("seek in", path))?;
-            self.current = Some(Current { file, path: path.clone(), bytes: end as u64 });
+            self.current = Some(Current { file, path: path.clone(), bytes: end as u64, head_bytes: 0 });
         }
         Ok(resume)
     }
@@ -164,7 +172,7 @@ impl Writer {
     /// Whether the next frames belong into another file, which [`Writer::begin`] begins.
     #[must_use]
     pub fn wants_another(&self) -> bool {
-        self.current.as_ref().is_none_or(|current| current.bytes >= self.rotation.max_bytes)
+        self.current.as_ref().is_none_or(|current| current.is_full(self.rotation.max_bytes))
     }
 
     /// Begins another file with what makes it complete in itself, and removes those that are too old.
@@ -190,7 +198,7 @@ impl Writer {
         }
         fs::rename(&unfinished, &segment.path).map_err(failed("rename"))?;
         let bytes = (MAGIC.len() + head.len()) as u64;
-        self.current = Some(Current { file, path: segment.path, bytes });
+        self.current = Some(Current { file, path: segment.path, bytes, head_bytes: bytes });
         self.next += 1;
         self.remove_old()
     }

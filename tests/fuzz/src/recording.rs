@@ -137,7 +137,7 @@ fn scripted(data: &[u8]) -> Vec<u8> {
 }
 
 fn scripted_frame<'a>(what: u8, script: &mut Script<'a>) -> Frame<'a> {
-    match what % 18 {
+    match what % 17 {
         0 => Frame::Start(start(script)),
         1 => Frame::Clock { now_ns: script.number(), utc_offset_ns: script.number().cast_signed() },
         2 => Frame::TableBegin,
@@ -165,7 +165,6 @@ fn scripted_frame<'a>(what: u8, script: &mut Script<'a>) -> Frame<'a> {
             let (id, status) = (script.id(), script.number() as u32);
             Frame::Tombstone { pid: id.pid, start_ns: id.start_ns, status, time_ns: script.number() }
         }
-        14 => Frame::End,
         _ => Frame::Record(script.block()),
     }
 }
