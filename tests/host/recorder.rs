@@ -173,8 +173,8 @@ fn records_that_cannot_be_read_are_counted() -> Result<()> {
         let lost = trace.lost_in_gaps(kind);
         assert!((50..100).contains(&lost), "{kind}: {lost}");
     }
-    let gap = trace.all("gap").next().context("no gap")?.0.to_string();
-    assert!(gap.contains("unreadable"), "{gap}");
+    let gaps: Vec<_> = trace.all("gap").map(|gap| gap.0.to_string()).collect();
+    assert!(gaps.iter().any(|gap| gap.contains("unreadable")), "{gaps:?}");
     Ok(())
 }
 

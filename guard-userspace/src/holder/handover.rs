@@ -32,6 +32,9 @@ const APART_NS: u64 = 10_000_000;
 /// and the new program of one event can run: microseconds, but on a virtual machine that is not always so.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// How long a detached program may take to finish its record before the rest of the ring is given up.
+const UNFINISHED: Duration = Duration::from_secs(5);
+
 /// What a record is about, whichever sensor made it: the start time and id of a process are the same for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -219,6 +222,7 @@ impl Holder {
     fn put_down_old(&mut self, doubles: &mut Doubles) -> Result<(), Failure> {
         let is_readable = is_readable(&self.sensor)?;
         let mut unreadable = [0_u64; Kind::COUNT];
+        let began = Instant::now();
         loop {
             self.begin_turn()?;
             let Self { sensor, core, redactor, ended, batch, doubles: earlier, .. } = self;
@@ -246,10 +250,16 @@ impl Holder {
                     })
                     .is_some()
             {}
-            if self.batch.len() < BATCH_BYTES {
+            let is_read = self.sensor.position() >= self.sensor.taken();
+            if is_read || began.elapsed() > UNFINISHED {
                 break;
             }
             self.writer.append(&self.batch)?;
+            if self.batch.len() < BATCH_BYTES {
+                // Behind a record that its program has yet to finish: where programs can be preempted, that takes
+                // a while, and what lies behind it was stamped in time.
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
         let mut losses = self.sensor.losses();
         let unreadable = Kind::ALL.into_iter().zip(unreadable).filter(|(_, count)| *count > 0);
