@@ -26,7 +26,7 @@ EXAMPLES
 /// The kernel's part of `processguard record` outlives it, so that nothing is missed while it is restarted. This
 /// shows what is there, and removes it.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = concat_help(), after_help = HELP)]
+#[command(after_long_help = concat_help(), after_help = HELP, arg_required_else_help = false)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,

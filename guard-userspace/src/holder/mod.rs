@@ -111,6 +111,7 @@ impl Holder {
     pub fn open(settings: Settings) -> Result<(Self, Listener), Failure> {
         let boot =
             clock::boot_id().map_err(|source| Failure::System { action: "read the boot id", source })?;
+        sensor::probe::require_privileges()?;
         let pins = Pins::lock(&settings.pins).map_err(sensor::Error::from)?;
         // Before anything is attached: whoever is refused here leaves nothing behind.
         let listener = Listener::bind(&settings.socket)?;
