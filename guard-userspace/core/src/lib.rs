@@ -13,10 +13,13 @@
 //! ```
 
 pub mod event;
+pub mod health;
 pub mod ids;
 pub mod latency;
+pub mod policy;
 pub mod process;
 pub mod resources;
+pub mod supervise;
 
 mod aged;
 mod core;
