@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::ids::ProcId;
-use crate::policy::model::{Kill, NumberSource, Probe, RestartVia, Severity};
+use crate::policy::model::{Impact, Kill, NumberSource, Probe, RestartVia, Run, Severity};
 
 /// Of one supervisor: counted from 1, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,13 +51,22 @@ pub struct Plan {
 /// Something that an executor can do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Deed {
-    /// Start an instance as the policy's `run` says; answer with the process.
+    /// Start an instance; answer with the process.
     Start {
+        /// How: the policy's `run`, with `{port}` and `{instance}` resolved.
+        run: Box<Run>,
+        /// It is told a `NOTIFY_SOCKET`; what it says there is [`super::Input::Notified`].
+        notify: bool,
         /// The main process that it follows, whose control group must be empty first.
         after: Option<ProcId>,
     },
     /// Have an adopted service restarted.
-    RestartVia(RestartVia),
+    RestartVia {
+        /// By whom.
+        via: RestartVia,
+        /// How long it may take, in nanoseconds.
+        timeout_ns: u64,
+    },
     /// Send a signal to a main process, or to it and all that is in its control group.
     Signal {
         /// Whom.
@@ -102,7 +111,24 @@ pub enum Deed {
         severity: Severity,
         /// What is wrong.
         message: String,
+        /// What whoever is told needs to know of the service.
+        about: Box<About>,
     },
+}
+
+/// What an alert says of its service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Whom to ask.
+    pub owner: Option<String>,
+    /// For routing.
+    pub labels: BTreeMap<String, String>,
+    /// How bad it is when it is down.
+    pub impact: Impact,
+    /// How long it may be down, in nanoseconds.
+    pub rto_ns: Option<u64>,
+    /// What to read.
+    pub runbook: Option<String>,
 }
 
 /// Why something is done: facts that a reader can check. Its text is made by [`std::fmt::Display`].
@@ -131,7 +157,7 @@ pub struct Question {
     pub ask: Ask,
 }
 
-/// What can be asked. `{port}` and `{instance}` are resolved.
+/// What can be asked. `{port}` and `{instance}` are resolved, and a program's user is filled in with the service's.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
     /// A probe: answered by pass, fail or error.
@@ -140,6 +166,8 @@ pub enum Ask {
     Number(Box<NumberSource>),
     /// When a file was last changed: nanoseconds since the epoch.
     Changed(PathBuf),
+    /// How many bytes this main process and its descendants wrote to their log so far.
+    Logged(ProcId),
     /// The proportional set size of these processes, in bytes.
     Pss(Vec<ProcId>),
 }
@@ -198,6 +226,11 @@ pub enum What {
         id: ActionId,
         /// What went wrong, if something did.
         failed: Option<String>,
+    },
+    /// It is down for longer than its policy's `rto`.
+    Overdue {
+        /// Since when it is down, in nanoseconds since boot.
+        since_ns: u64,
     },
     /// The primary role of a group is held by this subject from now on, with a token larger than any before.
     Role {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::effect::{ActionId, Subject};
 use crate::event::{Event, Process};
+use crate::ids::ProcId;
 use crate::policy::set::PolicySet;
 
 /// What happens to a supervisor. Times are nanoseconds since boot.
@@ -33,6 +34,8 @@ pub enum Input<'a> {
         /// How it went.
         result: Result<Done, Refused>,
     },
+    /// A main process, or one below it, said `READY=1` to its `NOTIFY_SOCKET`.
+    Notified(ProcId),
     /// What an operator wants.
     Command(Command),
 }

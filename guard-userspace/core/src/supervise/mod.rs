@@ -11,5 +11,7 @@
 mod effect;
 mod input;
 
-pub use effect::{ActionId, Ask, Because, Deed, Effect, Notice, Plan, Question, ServiceState, Subject, What};
+pub use effect::{
+    About, ActionId, Ask, Because, Deed, Effect, Notice, Plan, Question, ServiceState, Subject, What,
+};
 pub use input::{Answer, Command, Done, Input, Refused};
