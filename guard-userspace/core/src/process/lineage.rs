@@ -82,7 +82,7 @@ mod tests {
         let table = family();
         assert_eq!(table.ancestors(id(4)).map(|p| p.id.pid).collect::<Vec<_>>(), [3, 2, 1]);
         assert_eq!(pids(table.children(id(2))), [3]);
-        assert_eq!(pids(table.children(ProcId::NONE)), []);
+        assert_eq!(pids(table.children(ProcId::NONE)), Vec::<u32>::new());
         assert!(table.is_descendant(id(4), id(1)));
         assert!(!table.is_descendant(id(1), id(4)));
         assert!(!table.is_descendant(id(4), id(4)));

@@ -1,6 +1,7 @@
 //! What is done when a check fails.
 
 use super::{Budget, Span};
+use crate::policy::guard::Guard;
 
 /// What is done for one check, step by step, for as long as it fails.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +28,8 @@ pub struct Step {
     pub if_still: Option<Span>,
     /// Somebody must agree first.
     pub approval: Option<Approval>,
-    /// CEL: only if this holds. What it does not know counts as no, and is told.
-    pub when: Option<String>,
+    /// Only if this holds. What cannot be told counts as no, and is recorded.
+    pub when: Option<Guard>,
 }
 
 /// Somebody must agree.
