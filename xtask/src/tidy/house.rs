@@ -21,6 +21,7 @@ const PROMISES: [(&str, &[&str]); 3] = [
         &[
             "cel",
             "guard-common",
+            "rand_chacha",
             "regex",
             "rustc-hash",
             "saphyr-parser",

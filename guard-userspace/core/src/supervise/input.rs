@@ -10,9 +10,11 @@ use crate::policy::set::PolicySet;
 /// What happens to a supervisor. Times are nanoseconds since boot.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// These policies hold from now on. Services that are in both sets and whose `run` did not change go on undisturbed.
+    /// These policies hold from now on. Services that are in both sets and whose `run` did not change go on undisturbed; what
+    /// is not in the set any more is stopped if we started it, else let go. Tell [`Input::Found`] of all that live afterwards,
+    /// so that new selectors see them.
     Policies(Arc<PolicySet>),
-    /// A process that was there before the first event.
+    /// A process that is there already. Doing so again for one that is known changes nothing.
     Found(&'a Arc<Process>),
     /// What the core tells: the life of processes, what they use, losses.
     Event(&'a Event),
@@ -89,4 +91,6 @@ pub enum Command {
     Approve(ActionId),
     /// It may not.
     Deny(ActionId),
+    /// Stop all services, each before those that it depends on; they stay stopped.
+    Shutdown,
 }
