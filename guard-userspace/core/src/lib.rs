@@ -19,6 +19,7 @@ pub mod latency;
 pub mod policy;
 pub mod process;
 pub mod resources;
+pub mod select;
 pub mod supervise;
 
 mod aged;

@@ -42,3 +42,29 @@ pub(crate) const FORK_DELAY_NS: u64 = 1_000_000_000;
 /// It takes about 1 us a process, so 1,000 processes cost 0.4% of a core where the ring overflows
 /// without end.
 pub(crate) const RESYNC_INTERVAL_NS: u64 = 250_000_000;
+
+/// Looks of a check that are remembered: `m of n` has an `n` of at most so many. One bit each.
+pub(crate) const FLAP_WINDOW: u32 = 64;
+
+/// Looks without an answer, in a row, after which a check is unknown. One lost answer is common (a probe's own resources run
+/// out for a moment); three in a row are a state.
+pub(crate) const UNKNOWN_AFTER: u32 = 3;
+
+/// Nanoseconds after which samples of what a subject uses say nothing of what it uses now; or three times their interval, if that
+/// is longer.
+pub(crate) const SAMPLES_STALE_NS: u64 = 30_000_000_000;
+
+/// Answers whose times are remembered for a quantile: 16 bytes each. At one a second, over an hour.
+pub(crate) const ANSWERS: usize = 4_096;
+
+/// Restarts and ends of a subject that are remembered. 8 bytes each.
+pub(crate) const MOMENTS: usize = 1_024;
+
+/// Slices of a window of scheduler waits: a histogram of 200 bytes each, so 5 KiB for each check of that kind.
+pub(crate) const SLICES: u64 = 24;
+
+/// Slices of a window of memory growth: 24 bytes each. The rate is the median of 276 slopes, about 2 us.
+pub(crate) const GROWTH_SLICES: u64 = 24;
+
+/// Bytes that a compiled regular expression may take.
+pub(crate) const PATTERN_BYTES: usize = 1 << 20;

@@ -1,5 +1,6 @@
 //! All policies of a host.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::model::{Host, Service};
@@ -11,4 +12,7 @@ pub struct PolicySet {
     pub services: Vec<Arc<Service>>,
     /// What holds for the host.
     pub host: Host,
+    /// The numbers of users that selectors name, as far as the host knows them: looked up by the shell when the set is put to use,
+    /// empty before. A selector whose user is not here (and no number itself) matches nobody.
+    pub users: BTreeMap<String, u32>,
 }

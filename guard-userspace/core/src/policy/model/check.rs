@@ -1,9 +1,10 @@
 //! What healthy means.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
-use super::{Span, Unit};
+use super::{Span, Unit, span};
 
 /// One check of a service.
 #[derive(Clone, Debug, PartialEq)]
@@ -351,6 +352,30 @@ impl Signal {
     }
 }
 
+impl fmt::Display for Signal {
+    /// For sentences: `memory.growth over 10m`, `response.time p95 of api over 5m`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MemoryGrowth { window }
+            | Self::RunQueueP99 { window }
+            | Self::Uninterruptible { window } => {
+                write!(f, "{} over {}", self.name(), span(*window))
+            }
+            Self::ResponseTime { of, quantile, window } => {
+                write!(f, "response.time p{} of {of} over {}", quantile * 100.0, span(*window))
+            }
+            Self::Restarts { window } => write!(f, "restarts in {}", span(*window)),
+            Self::Exits { causes, window } if causes.is_empty() => write!(f, "exits in {}", span(*window)),
+            Self::Exits { causes, window } => {
+                write!(f, "exits by {} in {}", causes.join(" or "), span(*window))
+            }
+            Self::Progress { of } => write!(f, "time without progress of {of}"),
+            Self::Number(source) => write!(f, "number from {source}"),
+            _ => f.write_str(self.name()),
+        }
+    }
+}
+
 /// What changes when a job makes progress.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Marker {
@@ -364,6 +389,18 @@ pub enum Marker {
     File(PathBuf),
     /// A number from outside.
     Number(NumberSource),
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log => f.write_str("the log"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Io => f.write_str("io"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Number(source) => source.fmt(f),
+        }
+    }
 }
 
 /// Where a number from outside comes from. `{port}` and `{instance}` stand in commands and URLs.
@@ -391,4 +428,14 @@ pub enum NumberSource {
         /// How long it may take.
         timeout: Span,
     },
+}
+
+impl fmt::Display for NumberSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exec(probe) => f.write_str(probe.command.first().map_or("a program", |program| program)),
+            Self::Json { url, pointer, .. } => write!(f, "{pointer} of {url}"),
+            Self::Prometheus { url, metric, .. } => write!(f, "{metric} of {url}"),
+        }
+    }
 }

@@ -20,4 +20,4 @@ pub use service::{
     Backoff, Condition, Dependency, EndStatus, Host, Impact, Kill, Mode, Origin, Port, Readiness, Ready,
     Restart, RestartOn, Service, Stop,
 };
-pub use units::{Budget, Span, Unit};
+pub use units::{Budget, Span, Unit, about_span, bytes, span};
