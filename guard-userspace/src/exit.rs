@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::sensor::{self, ErrorKind};
 use crate::show::escape;
-use crate::{output, recording, subscription, trace};
+use crate::{output, policy, recording, subscription, trace};
 
 /// Exit codes. Stable: scripts depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Code {
     Input = 6,
     /// The place where a sensor is pinned cannot be used, or somebody else holds it.
     Pins = 7,
+    /// Policies have errors, or decide otherwise than they should.
+    Policies = 8,
 }
 
 impl From<Code> for ExitCode {
@@ -59,7 +61,8 @@ EXIT STATUS
   4  the kernel lacks a feature; `processguard probe` tells which
   5  the output cannot be written
   6  the input cannot be read
-  7  a sensor cannot be pinned or taken up: no bpf file system, pins of somebody else, or held already";
+  7  a sensor cannot be pinned or taken up: no bpf file system, pins of somebody else, or held already
+  8  policies have errors, or a rehearsal of them decides otherwise than its golden file says";
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +79,9 @@ pub enum Failure {
     /// The input cannot be read.
     #[error(transparent)]
     Input(#[from] trace::replay::Error),
+    /// Policies cannot be read.
+    #[error(transparent)]
+    Files(#[from] policy::files::Error),
     /// The recording cannot be written.
     #[error(transparent)]
     Recording(#[from] recording::writer::Error),
@@ -109,7 +115,8 @@ impl Failure {
             Self::Sensor(error) => error.kind().into(),
             Self::Output(_) | Self::Recording(_) => Code::Output,
             Self::Socket { .. } | Self::Subscription(_) => Code::Pins,
-            Self::Input(_) => Code::Input,
+            Self::Files(policy::files::Error::Write { .. }) => Code::Output,
+            Self::Input(_) | Self::Files(_) => Code::Input,
             Self::System { .. } => Code::Failed,
         }
     }
@@ -122,6 +129,7 @@ impl Failure {
             Self::Subscription(error) => Some(error.remedy()),
             Self::Socket { .. } => Some("name another place with --socket"),
             Self::Input(error) => Some(error.remedy()),
+            Self::Files(error) => Some(error.remedy()),
             Self::Usage(_) | Self::Sensor(_) | Self::System { .. } => None,
         }
     }

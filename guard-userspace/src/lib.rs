@@ -8,6 +8,7 @@ pub mod filter;
 pub mod holder;
 pub mod names;
 pub mod output;
+pub mod policy;
 pub mod recording;
 pub mod redact;
 pub mod sample;

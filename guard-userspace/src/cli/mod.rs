@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod completions;
+mod policy;
 mod probe;
 mod record;
 mod sensor;
@@ -33,6 +34,7 @@ enum Verb {
     Record(Box<record::Arguments>),
     Sensor(sensor::Arguments),
     Top(Box<top::Arguments>),
+    Policy(policy::Arguments),
     Probe(probe::Arguments),
     Completions(completions::Arguments),
 }
@@ -64,6 +66,7 @@ pub fn run(command: Command) -> Result<Code, Failure> {
         Verb::Record(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Sensor(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Top(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Policy(arguments) => arguments.run(),
         Verb::Probe(arguments) => arguments.run(),
         Verb::Completions(arguments) => arguments.run(&mut Command::command()).map(|()| Code::Ok),
     }
