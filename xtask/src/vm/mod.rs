@@ -33,7 +33,7 @@ use crate::{
 use kernels::{Image, Kernel};
 use machine::{Broken, Plan};
 use outcome::Outcome;
-use programs::Programs;
+pub(crate) use programs::Programs;
 
 /// The longest test takes half a minute inside; one that hangs must not take the time of the others.
 const TEST_LIMIT: Duration = Duration::from_secs(3 * 60);
@@ -97,14 +97,13 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
 }
 
 /// The whole matrix, as a part of the test command: those tests that contain the filter. Set-up is done.
-pub(crate) fn matrix(filter: Option<&str>, scale: Scale) -> Result<()> {
-    let programs = Programs::build()?;
+pub(crate) fn matrix(programs: &Programs, filter: Option<&str>, scale: Scale) -> Result<()> {
     let tests = programs.tests(filter)?;
     if tests.is_empty() {
         println!("no test of the kernel matrix has {:?} in its name", filter.unwrap_or_default());
         return Ok(());
     }
-    run(&programs, &kernels::TABLE.iter().collect::<Vec<_>>(), tests, scale, 2)
+    run(programs, &kernels::TABLE.iter().collect::<Vec<_>>(), tests, scale, 2)
 }
 
 fn run(
