@@ -12,7 +12,7 @@ use guard_tests::{host, sys};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::restarts::assert_gone;
+use crate::restarts::assert_gone;
 
 /// A terminal of the usual size, with top on it that shows processes.
 fn top(arguments: &[&str]) -> Result<(Terminal, Modes)> {
