@@ -123,6 +123,15 @@ fn options_of_top() {
 }
 
 #[test]
+fn options_of_record() {
+    let record =
+        |arguments: &[&str]| processguard().args(["record", "/nowhere"]).args(arguments).output().unwrap();
+    refused(&record(&["--sweep", "1ns"]), 2, &["--sweep", "100ms"]);
+    refused(&record(&["--interval", "0s"]), 2, &["--interval", "1ms"]);
+    refused(&record(&["--keep", "0"]), 2, &["--keep", "1..=99999"]);
+}
+
+#[test]
 fn completions_for_each_shell() {
     for shell in ["bash", "zsh", "fish"] {
         let output = processguard().args(["completions", shell]).output().unwrap();

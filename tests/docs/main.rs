@@ -144,7 +144,7 @@ fn the_help_examples_of_the_recorder_run() -> Result<()> {
     Ok(())
 }
 
-/// Pictures can be taken anywhere; the other examples need a terminal, and `tests/host/top.rs` has one.
+/// Pictures can be taken anywhere; the other examples need a terminal, and `tests/host/interface/top.rs` has one.
 #[test]
 fn the_help_examples_of_top_run() -> Result<()> {
     let shell = Shell::new()?;

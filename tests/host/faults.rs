@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use guard_tests::recorder::{self, Place};
+use guard_tests::trace::Trace;
 use guard_tests::tracer::{Ended, Tracer};
 use guard_tests::{host, truth};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
@@ -114,10 +115,11 @@ fn a_full_disk_ends_the_recorder_and_the_ring_keeps_the_rest() -> Result<()> {
 }
 
 #[test]
-fn a_damaged_file_shows_what_comes_before_the_damage() -> Result<()> {
+fn a_damaged_file_is_a_gap_between_what_comes_before_and_after() -> Result<()> {
     let place = Place::new()?;
     let recorder = place.record(&["--max-size", "64KiB"])?;
     truth::run(&["storm", "--count", "300"])?;
+    let last = truth::run(&["run", "--", "/bin/true"])?;
     recorder::stop(recorder)?;
     let first = recorder::files(&place.recording())?.into_iter().next().context("no file")?;
     let mut bytes = fs::read(&first)?;
@@ -130,5 +132,9 @@ fn a_damaged_file_shows_what_comes_before_the_damage() -> Result<()> {
     assert_eq!(ended.status.code(), Some(6), "{}", ended.stderr);
     let name = first.file_name().and_then(|name| name.to_str()).context("name")?;
     assert!(ended.stderr.contains(name) && ended.stderr.contains("byte "), "{}", ended.stderr);
+    let trace = Trace::parse(ended.stdout, ended.stderr)?;
+    assert_eq!(trace.all("gap").count(), 1, "what the damage hides");
+    let actions: Vec<_> = trace.of(last.one("program")?)?.iter().map(|record| record.action()).collect();
+    assert_eq!(actions, ["fork", "exec", "exit"]);
     Ok(())
 }

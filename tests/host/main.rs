@@ -4,21 +4,19 @@
 
 mod attach;
 mod cgroups;
-mod ends;
 mod exec;
 mod exit;
 mod faults;
 mod filters;
 mod fork;
+mod interface;
 mod latency;
 mod listen;
 mod oom;
-mod outputs;
 mod paths;
 mod pressure;
 mod recorder;
 mod refusals;
-mod replay;
 mod resources;
 mod restarts;
 mod resync;
@@ -26,5 +24,4 @@ mod signal;
 mod start;
 mod storm;
 mod subscribers;
-mod top;
 mod usage;

@@ -105,7 +105,7 @@ fn age(place: &Place, name: &str) -> Result<std::path::PathBuf> {
 
 #[test]
 fn another_version_takes_over_without_a_gap() -> Result<()> {
-    let rounds = host::scaled(4, 30)?;
+    let rounds = host::scaled_down(1, 4, 30)?;
     let place = Place::new()?;
     let first = place.record(&["--ring-size", "64MiB"])?;
     let storm = long_storm()?;

@@ -91,7 +91,7 @@ fn times_are_right_on_both_sides_of_a_step() -> Result<()> {
 #[test]
 fn a_duration_does_not_follow_a_step() -> Result<()> {
     crate::ensure_virtual()?;
-    let wanted = Duration::from_secs(5);
+    let wanted = Duration::from_secs(3);
     for ns in [HOUR_NS, -HOUR_NS] {
         let duration = format!("{}s", wanted.as_secs());
         let mut tracer = Tracer::spawn(&trace_command(&json(&["--duration", &duration]))?)?;

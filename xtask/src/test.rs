@@ -8,7 +8,6 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    build::{self, Profile},
     fuzz,
     setup::{self, Scope},
     sh, vm,
@@ -42,12 +41,15 @@ pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
             "the tests load kernel programs: run them as root, for example sudo --preserve-env=PATH cargo xtask test"
         );
     }
-    let began = Instant::now();
+    let mut clock = Clock::start();
     setup::ensure(Scope::Test)?;
-    let binary = build::processguard(Profile::Release)?;
+    clock.tell("set-up");
+    // What runs here is what runs on the kernels of the matrix, and is built once.
+    let programs = vm::Programs::build()?;
+    clock.tell("the static programs");
 
     let with_environment = |cargo: &mut Command| {
-        cargo.env("PROCESSGUARD_BIN", &binary);
+        cargo.env("PROCESSGUARD_BIN", programs.processguard());
         cargo.env("PROCESSGUARD_SCALE", if scale == Scale::Small { "small" } else { "full" });
     };
     let mut pure = sh::cargo();
@@ -61,25 +63,47 @@ pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
     with_environment(&mut kernel);
 
     let pure = sh::run(&mut pure);
+    clock.tell("pure tests");
     let fuzzed = if args.filter.is_none() { fuzz::short() } else { Ok(()) };
+    clock.tell("fuzzers");
     let counts = if scale == Scale::Small { vm::Scale::TINY } else { vm::Scale::STATED };
-    let matrix = vm::matrix(args.filter.as_deref(), counts);
+    let matrix = vm::matrix(&programs, args.filter.as_deref(), counts);
+    clock.tell("kernel matrix");
     if let Err(error) = &matrix {
         // Said here too: the last lines are the test runner's.
         eprintln!("xtask: kernel matrix: {error:#}");
     }
-    // It gates the campaign. Here it is told, and gates once all five kernels were seen green within the time.
-    let matrix = if scale == Scale::Full { matrix } else { Ok(()) };
-    let kernel = run_watched(&mut kernel, scale, began);
+    let kernel = sh::run(&mut kernel);
+    clock.tell("this kernel");
+    if scale == Scale::Small && clock.whole() > SMALL_LIMIT {
+        eprintln!(
+            "xtask: the tests took {}, more than their {}",
+            sh::took(clock.whole()),
+            sh::took(SMALL_LIMIT)
+        );
+    }
     pure.and(fuzzed).and(matrix).and(kernel)
 }
 
-/// Says on standard error what the run took: standard output ends with the test runner's own lines.
-fn run_watched(kernel: &mut Command, scale: Scale, began: Instant) -> Result<()> {
-    let result = sh::run(kernel);
-    let took = began.elapsed();
-    if scale == Scale::Small && took > SMALL_LIMIT {
-        eprintln!("xtask: the tests took {}, more than their {}", sh::took(took), sh::took(SMALL_LIMIT));
+/// Says on standard error what each part took: standard output ends with the test runner's own lines.
+struct Clock {
+    began: Instant,
+    part: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self { began: now, part: now }
     }
-    result
+
+    /// A part is over.
+    fn tell(&mut self, part: &str) {
+        eprintln!("xtask: {part}: {}", sh::took(self.part.elapsed()));
+        self.part = Instant::now();
+    }
+
+    fn whole(&self) -> Duration {
+        self.began.elapsed()
+    }
 }

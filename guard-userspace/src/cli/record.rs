@@ -17,7 +17,6 @@ use crate::sensor::pins::PINS;
 use crate::sensor::{Options, Watch};
 use crate::show::escape;
 use crate::stop::Stop;
-use crate::units;
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -82,11 +81,11 @@ pub(super) struct Arguments {
     attach: AttachBy,
 
     /// How long records gather in the kernel after the first one woke us
-    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Sensor")]
+    #[arg(long, value_name = "TIME", value_parser = values::gather, help_heading = "Sensor")]
     interval: Option<Duration>,
 
     /// How often the process table is compared with the kernel's own
-    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "1m", help_heading = "Sensor")]
+    #[arg(long, value_name = "TIME", value_parser = values::sweep, default_value = "1m", help_heading = "Sensor")]
     sweep: Duration,
 
     /// Where the sensor is pinned
@@ -128,7 +127,15 @@ impl Arguments {
             let stopped = async {
                 let _ = stop.readable().await;
             };
-            holder.run(listener, interval, sweep, stopped).await
+            let pinned = holder.sensor().path().to_owned();
+            holder.run(listener, interval, sweep, stopped).await.inspect_err(|_| {
+                if !quiet {
+                    say(&format!(
+                        "the sensor stays pinned at {}: the next `record` goes on with it, `processguard sensor detach` removes it",
+                        pinned.display()
+                    ));
+                }
+            })
         })?;
         if !quiet {
             say(&farewell(&account));

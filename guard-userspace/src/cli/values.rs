@@ -28,10 +28,23 @@ pub(super) fn event(text: &str) -> Result<Kind, String> {
 
 /// How often resources are sampled. The shares of CPU time would be noise in less.
 pub(super) fn sample_interval(text: &str) -> Result<Duration, String> {
-    const SHORTEST: Duration = Duration::from_millis(100);
+    at_least(Duration::from_millis(100), text, "samples need an interval of at least 100ms")
+}
+
+/// How often the whole process table is read. More often, little else would be done.
+pub(super) fn sweep(text: &str) -> Result<Duration, String> {
+    at_least(Duration::from_millis(100), text, "each comparison reads all processes: at least 100ms")
+}
+
+/// How long records gather. In less nothing would gather in a storm, and nobody else be served.
+pub(super) fn gather(text: &str) -> Result<Duration, String> {
+    at_least(Duration::from_millis(1), text, "records need at least 1ms to gather")
+}
+
+fn at_least(shortest: Duration, text: &str, complaint: &str) -> Result<Duration, String> {
     match units::duration(text) {
-        Ok(interval) if interval >= SHORTEST => Ok(interval),
-        Ok(_) => Err("samples need an interval of at least 100ms".to_owned()),
+        Ok(interval) if interval >= shortest => Ok(interval),
+        Ok(_) => Err(complaint.to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -232,8 +232,11 @@ impl Holder {
                     gathered = Some(Instant::now());
                 }
                 subscriber = listener.accept() => {
+                    // The table that it begins with knows whoever was there when it knocked.
+                    self.turn()?;
                     let head = self.head();
                     self.subscribers.add(subscriber, head);
+                    gathered = Some(Instant::now() + interval);
                 }
                 number = self.subscribers.leaving() => {
                     self.turn()?;

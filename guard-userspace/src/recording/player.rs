@@ -136,6 +136,14 @@ impl Player {
         Ok(())
     }
 
+    /// Frames are missing before the next one: nobody counted what.
+    pub fn skip(&mut self) {
+        self.table = TableState::Doubted;
+        self.found = None;
+        self.handle(Input::Gap(Gap { lost: Vec::new() }));
+        self.collect();
+    }
+
     /// The next event, oldest first, and the clocks of its time.
     pub fn poll_event(&mut self) -> Option<(Stamp, Event)> {
         self.events.pop_front()

@@ -8,7 +8,7 @@ use guard_core::event::Action;
 
 use super::replay::{Error, Interruptible, open};
 use super::{Show, Wanted, quiet_if_closed};
-use crate::exit::Failure;
+use crate::exit::{Failure, say};
 use crate::recording::directory;
 use crate::recording::frame::MAGIC;
 use crate::recording::player::Player;
@@ -39,19 +39,21 @@ pub fn files(input: &Path) -> Result<Option<Vec<PathBuf>>, Error> {
     Ok(is_recording.then(|| vec![input.to_owned()]))
 }
 
-/// Shows the events of a recording, file by file.
+/// Shows the events of a recording, file by file. What a damaged file holds behind the bad place is a gap.
 ///
 /// # Errors
-/// If a file cannot be read or understood, or the output cannot be written.
+/// If a file cannot be read or understood, or the output cannot be written; if one is damaged, once all is shown.
 pub fn run(files: &[PathBuf], show: Show) -> Result<(), Failure> {
     let stop = Stop::install().map_err(|source| Failure::System { action: "handle signals", source })?;
-    let mut recorded = Recorded { player: Player::default(), show };
+    let mut recorded = Recorded { player: Player::default(), show, damage: None };
     quiet_if_closed(recorded.all(files, &stop).and_then(|()| recorded.finish()))
 }
 
 struct Recorded {
     player: Player,
     show: Show,
+    /// The last bad place. Earlier ones were complained about.
+    damage: Option<Error>,
 }
 
 impl Recorded {
@@ -70,7 +72,17 @@ impl Recorded {
             if self.forward()? == Wanted::Enough {
                 return Ok(());
             }
-            ended?;
+            match ended {
+                Ok(()) => {}
+                Err(Failure::Input(error)) if error.is_damage() => {
+                    // The next file begins with a table of its own.
+                    self.player.skip();
+                    if let Some(other) = self.damage.replace(error) {
+                        say(&format!("processguard: {other}"));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
             if requested() {
                 return Ok(());
             }
@@ -140,6 +152,6 @@ impl Recorded {
         let (stamp, now_ns) = self.player.now();
         self.show.summary.set_played(&self.player);
         self.show.finish(&stamp, now_ns)?;
-        Ok(())
+        self.damage.map_or(Ok(()), |error| Err(error.into()))
     }
 }

@@ -103,6 +103,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is one bad place in a recording, whose other files can be read.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Ends { .. })
+    }
+
     /// What to do about it.
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
@@ -113,7 +119,7 @@ impl Error {
             Self::CutShort { .. } => "all lines before it were shown",
             Self::NoRecording { .. } => "name the directory that `processguard record` writes to",
             Self::Damaged { .. } | Self::Ends { .. } => {
-                "all events before it were shown; name the files after it one by one to see those behind it"
+                "all events before it were shown, and those of the files after it; what lies between is a gap"
             }
             Self::OtherLayout { .. } => "or record anew with this version",
             Self::Line { .. } | Self::TooLong { .. } => {

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -28,6 +29,16 @@ impl Process {
     pub(super) fn start(command: &mut Command, said: &Path) -> Result<Self> {
         let log = File::create(said).with_context(|| said.display().to_string())?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // SAFETY: between fork and exec only an async-signal-safe system call without pointers.
+        unsafe {
+            command.pre_exec(|| {
+                // A shell starts what runs in the background deaf to it, and children inherit that.
+                match libc::signal(libc::SIGINT, libc::SIG_DFL) {
+                    libc::SIG_ERR => Err(io::Error::last_os_error()),
+                    _ => Ok(()),
+                }
+            });
+        }
         // In our process group: a Ctrl-C on our terminal reaches it too, and nothing stays behind.
         let child = command.spawn().with_context(|| format!("cannot start {}", crate::sh::line(command)))?;
         let clock = cpu_clock(child.id()).context("its CPU clock")?;

@@ -33,13 +33,16 @@ use crate::{
 use kernels::{Image, Kernel};
 use machine::{Broken, Plan};
 use outcome::Outcome;
-use programs::Programs;
+pub(crate) use programs::Programs;
 
 /// The longest test takes half a minute inside; one that hangs must not take the time of the others.
 const TEST_LIMIT: Duration = Duration::from_secs(3 * 60);
 
 /// All tests take 4 minutes inside, and longer on two cores that do other things too.
 const MACHINE_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// Tests of which nothing depends on the kernel.
+const INTERFACE: &str = "host::interface::";
 
 /// How often a machine tells how far it is, in tests.
 const TOLD_EVERY: usize = 20;
@@ -58,7 +61,7 @@ pub(crate) struct Args {
     /// How many machines run at a time; each takes one core
     #[arg(long, default_value = "2")]
     jobs: NonZeroUsize,
-    /// Storms as large as the issues state them (15,000 spawns), and all else as on the host
+    /// Storms as large as the issues state them (15,000 spawns), all else as on the host, and every test
     #[arg(long)]
     full: bool,
 }
@@ -70,15 +73,22 @@ pub(crate) struct Scale {
     name: &'static str,
     test: Duration,
     machine: Duration,
+    /// Whether also those run of which nothing depends on the kernel. They do anyway if they are asked for by name.
+    interface: bool,
 }
 
 impl Scale {
     /// What shows that it works.
-    pub(crate) const TINY: Self = Self { name: "tiny", test: TEST_LIMIT, machine: MACHINE_LIMIT };
+    pub(crate) const TINY: Self =
+        Self { name: "tiny", test: TEST_LIMIT, machine: MACHINE_LIMIT, interface: false };
 
     /// What the issues state for the kernels of the matrix.
-    pub(crate) const STATED: Self =
-        Self { name: "matrix", test: Duration::from_secs(15 * 60), machine: Duration::from_secs(60 * 60) };
+    pub(crate) const STATED: Self = Self {
+        name: "matrix",
+        test: Duration::from_secs(15 * 60),
+        machine: Duration::from_secs(60 * 60),
+        interface: true,
+    };
 }
 
 pub(crate) fn verb(args: &Args) -> Result<()> {
@@ -89,7 +99,7 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
         .filter(|kernel| args.kernel.is_empty() || args.kernel.iter().any(|one| one == kernel.version))
         .collect();
     let programs = Programs::build()?;
-    let tests = programs.tests(args.filter.as_deref())?;
+    let tests = wanted_tests(&programs, args.filter.as_deref(), scale)?;
     if tests.is_empty() {
         bail!("no test has {:?} in its name", args.filter.as_deref().unwrap_or_default());
     }
@@ -97,14 +107,27 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
 }
 
 /// The whole matrix, as a part of the test command: those tests that contain the filter. Set-up is done.
-pub(crate) fn matrix(filter: Option<&str>, scale: Scale) -> Result<()> {
-    let programs = Programs::build()?;
-    let tests = programs.tests(filter)?;
+pub(crate) fn matrix(programs: &Programs, filter: Option<&str>, scale: Scale) -> Result<()> {
+    let tests = wanted_tests(programs, filter, scale)?;
     if tests.is_empty() {
         println!("no test of the kernel matrix has {:?} in its name", filter.unwrap_or_default());
         return Ok(());
     }
-    run(&programs, &kernels::TABLE.iter().collect::<Vec<_>>(), tests, scale, 2)
+    run(programs, &kernels::TABLE.iter().collect::<Vec<_>>(), tests, scale, 2)
+}
+
+/// Those that contain the filter; without one, those that the scale asks for.
+fn wanted_tests(programs: &Programs, filter: Option<&str>, scale: Scale) -> Result<Vec<String>> {
+    let mut tests = programs.tests(filter)?;
+    if filter.is_none() && !scale.interface {
+        let all = tests.len();
+        tests.retain(|name| !name.starts_with(INTERFACE));
+        println!(
+            "{} tests in {INTERFACE} do not depend on the kernel: --full runs them too",
+            all - tests.len()
+        );
+    }
+    Ok(tests)
 }
 
 fn run(

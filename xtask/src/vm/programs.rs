@@ -33,7 +33,7 @@ const DIRECTORIES: [&str; 12] =
 const TARGETS: [&str; 2] = ["host", "vm"];
 
 /// Our programs.
-pub(super) struct Programs {
+pub(crate) struct Programs {
     processguard: PathBuf,
     workload: PathBuf,
     /// In the order of [`TARGETS`].
@@ -42,7 +42,7 @@ pub(super) struct Programs {
 
 impl Programs {
     /// Builds them as they are shipped, but static.
-    pub(super) fn build() -> Result<Self> {
+    pub(crate) fn build() -> Result<Self> {
         if cfg!(not(target_arch = "x86_64")) {
             bail!("the kernels of the matrix are for x86-64, and so must be what runs in them");
         }
@@ -56,6 +56,11 @@ impl Programs {
             workload: built("guard-workload")?,
             tests: TARGETS.into_iter().map(built).collect::<Result<_>>()?,
         })
+    }
+
+    /// The one binary.
+    pub(crate) fn processguard(&self) -> &Path {
+        &self.processguard
     }
 
     /// The names of the tests that contain the filter, as `TARGET::NAME`: what every kernel must have run.

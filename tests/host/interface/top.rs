@@ -12,7 +12,7 @@ use guard_tests::{host, sys};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::restarts::assert_gone;
+use crate::restarts::assert_gone;
 
 /// A terminal of the usual size, with top on it that shows processes.
 fn top(arguments: &[&str]) -> Result<(Terminal, Modes)> {
@@ -222,7 +222,9 @@ fn any_size_of_the_window() -> Result<()> {
 type End = (&'static str, Option<i32>, fn(ExitStatus) -> bool);
 
 fn assert_ends(ends: &[End]) -> Result<()> {
-    for (keys, signal, as_documented) in ends {
+    // What the terminal is left like does not depend on the kernel, and where that is emulated a start takes seconds.
+    let count = host::scaled_down(1, ends.len(), ends.len())?;
+    for (keys, signal, as_documented) in ends.iter().take(count) {
         let (mut terminal, before) = top(&[])?;
         let during = terminal.modes()?;
         ensure!(during != before, "it did not take the terminal over");
