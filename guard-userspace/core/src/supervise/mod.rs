@@ -8,10 +8,24 @@
 //! Effect::{Act, Ask, Tell}
 //! ```
 
+#![expect(dead_code, reason = "what is to come uses the rest")]
+
+mod backoff;
+mod budget;
+mod dice;
 mod effect;
+mod fill;
 mod input;
+mod instance;
+mod life;
+mod members;
+mod shared;
+mod supervisor;
+mod text;
+mod unit;
 
 pub use effect::{
     About, ActionId, Ask, Because, Deed, Effect, Notice, Plan, Question, ServiceState, Subject, What,
 };
 pub use input::{Answer, Command, Done, Input, Refused};
+pub use supervisor::{Settings, Supervisor};

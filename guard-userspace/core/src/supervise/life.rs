@@ -1,0 +1,398 @@
+//! How an instance is started, becomes ready, is ended, and comes back.
+
+use std::sync::Arc;
+
+use crate::event::{ExitStatus, Process};
+use crate::ids::ProcId;
+use crate::policy::model::{EndStatus, Kill, Port, Readiness, RestartOn};
+
+use super::effect::{Ask, Deed, What};
+use super::input::{Answer, Refused};
+use super::instance::{Hold, Instance, Phase, Stopping, Then, Up, Why};
+use super::members::Member;
+use super::shared::{Job, Spent};
+use super::text;
+use super::unit::{Turn, Unit};
+
+/// The shortest and the longest time between two questions whether an instance is ready, in nanoseconds. In between: a tenth
+/// of the time since its start.
+const READY_EVERY_NS: (u64, u64) = (10_000_000, 1_000_000_000);
+
+/// How long a kill may take before it is tried again, in nanoseconds; twice as long each time, up to 64 times. The exit record
+/// comes at 0.2 ms (DESIGN.md, section 4).
+const KILL_AGAIN_NS: u64 = 5_000_000_000;
+
+impl Unit {
+    /// Does what is due for one instance.
+    pub(super) fn tend(&mut self, number: u32, turn: &mut Turn<'_>) {
+        let wanted = self.wants(number);
+        let Some(instance) = self.instances.get(&number) else { return };
+        let now_ns = turn.now_ns;
+        match &instance.phase {
+            Phase::Down | Phase::Backoff { .. } | Phase::Held { .. } | Phase::Finished if !wanted => {
+                self.drop_instance(number, turn);
+            }
+            Phase::Down => self.try_start(number, turn),
+            Phase::Backoff { until_ns } if now_ns >= *until_ns => {
+                self.set(number, Phase::Down);
+                self.try_start(number, turn);
+            }
+            Phase::Held { hold: Hold::Spent, retry_ns: Some(retry_ns) } if now_ns >= *retry_ns => {
+                self.retry(number, turn);
+            }
+            Phase::Starting { until_ns: Some(until_ns), .. } if now_ns >= *until_ns => {
+                let what = "its processes were not found in time".to_owned();
+                self.failed(number, None, Why { what, since_ns: now_ns }, turn);
+            }
+            Phase::Up(_) => self.tend_up(number, wanted, turn),
+            Phase::Stopping(stopping) if now_ns >= stopping.next_ns => self.kill(number, turn),
+            _ => {}
+        }
+    }
+
+    /// When there is something to do for an instance.
+    pub(super) fn instance_next_ns(&self, instance: &Instance, certain: bool) -> Option<u64> {
+        match &instance.phase {
+            Phase::Backoff { until_ns } => Some(*until_ns),
+            Phase::Held { retry_ns, .. } => *retry_ns,
+            Phase::Starting { until_ns, .. } => *until_ns,
+            Phase::Up(up) => {
+                let late = up.since_ns.saturating_add(self.policy.ready.within);
+                let ready = match (up.ready_ns, &self.policy.ready.by) {
+                    (Some(ready_ns), _) => {
+                        let reset = ready_ns.saturating_add(self.policy.restart.backoff.reset_after);
+                        return (!instance.wait.is_fresh() || instance.probation).then_some(reset);
+                    }
+                    (None, Readiness::Delay(delay)) => Some(up.since_ns.saturating_add(*delay)),
+                    (None, _) => up.ask_ns,
+                };
+                ready.into_iter().chain(certain.then_some(late)).min()
+            }
+            Phase::Stopping(stopping) => certain.then_some(stopping.next_ns),
+            Phase::Down | Phase::Finished => None,
+        }
+    }
+
+    pub(super) fn set(&mut self, number: u32, phase: Phase) {
+        if let Some(instance) = self.instances.get_mut(&number) {
+            instance.phase = phase;
+        }
+    }
+
+    /// An instance without a process is not wanted any more.
+    fn drop_instance(&mut self, number: u32, turn: &mut Turn<'_>) {
+        let Some(instance) = self.instances.remove(&number) else { return };
+        if instance.ticket {
+            turn.shared.release(&mut self.window, self.policy.group.as_deref());
+        }
+        if instance.told != super::ServiceState::Stopped {
+            let what = What::State {
+                from: instance.told,
+                to: super::ServiceState::Stopped,
+                why: "it is not wanted".to_owned(),
+            };
+            turn.shared.tell(turn.now_ns, self.subject(Some(number)), what);
+        }
+    }
+
+    /// Starts an instance, if it may be.
+    fn try_start(&mut self, number: u32, turn: &mut Turn<'_>) {
+        if let Some((hold, why)) = self.hold.clone() {
+            return self.hold_instance(number, hold, None, why);
+        }
+        if !self.may_start(turn.shared) {
+            return;
+        }
+        let Some(run) = self.run() else { return };
+        let run = Box::new(self.fill(number).run(run));
+        let Some(instance) = self.instances.get_mut(&number) else { return };
+        let (why, after) = (instance.why.clone(), instance.after);
+        let restart = std::mem::take(&mut instance.ticket);
+        if restart {
+            turn.shared.spend(turn.now_ns, &mut self.window, self.policy.group.as_deref());
+        }
+        let because = self.because(&why, restart, turn.now_ns);
+        let notify = self.policy.ready.by == Readiness::Notify;
+        let plan =
+            self.plan(Some(number), Deed::Start { run, notify, after }, because, Job::Start(number), turn);
+        if self.acts() {
+            turn.shared.members.starting(true);
+            self.set(number, Phase::Starting { plan: Some(plan), until_ns: None });
+        } else {
+            let why = Why { what: "its policy only observes".to_owned(), since_ns: turn.now_ns };
+            self.hold_instance(number, Hold::Observed, None, why);
+        }
+    }
+
+    /// The start of an instance is done, or failed.
+    pub(super) fn started(
+        &mut self,
+        number: u32,
+        result: Result<Option<Arc<Process>>, Refused>,
+        turn: &mut Turn<'_>,
+    ) {
+        turn.shared.members.starting(false);
+        match result {
+            Ok(Some(process)) => self.up(number, process.id, turn),
+            Ok(None) => {
+                let what = "no process came of its start".to_owned();
+                self.failed(number, None, Why { what, since_ns: turn.now_ns }, turn);
+            }
+            Err(refused) => {
+                let what = format!("it could not be started: {}", refused.why);
+                self.failed(number, None, Why { what, since_ns: turn.now_ns }, turn);
+            }
+        }
+    }
+
+    /// An instance has a process.
+    pub(super) fn up(&mut self, number: u32, main: ProcId, turn: &mut Turn<'_>) {
+        let now_ns = turn.now_ns;
+        let ask_ns = matches!(self.policy.ready.by, Readiness::Probe(_)).then_some(now_ns);
+        self.set(number, Phase::Up(Up { main, since_ns: now_ns, ready_ns: None, ask_ns, frozen: false }));
+        let caught = turn.shared.members.catch_up(main, Member { slot: self.slot, instance: number });
+        if self.policy.ready.by == Readiness::Started {
+            self.is_ready(number, "its program runs", turn);
+        }
+        for port in caught.ports {
+            self.listens(number, port, turn);
+        }
+        if let Some((time_ns, status)) = caught.end {
+            self.ended(number, time_ns, status, turn);
+        }
+    }
+
+    /// An instance is ready.
+    pub(super) fn is_ready(&mut self, number: u32, what: &str, turn: &Turn<'_>) {
+        let Some(instance) = self.instances.get_mut(&number) else { return };
+        if let Phase::Up(up) = &mut instance.phase
+            && up.ready_ns.is_none()
+        {
+            (up.ready_ns, up.ask_ns) = (Some(turn.now_ns), None);
+            instance.why = Why { what: what.to_owned(), since_ns: turn.now_ns };
+        }
+    }
+
+    /// An instance, or one of its descendants, listens on a port.
+    pub(super) fn listens(&mut self, number: u32, port: u16, turn: &Turn<'_>) {
+        let wanted = match self.policy.ready.by {
+            Readiness::Listen(Port::Fixed(fixed)) => Some(fixed),
+            Readiness::Listen(Port::Instance) => self.run().and_then(|run| run.port(number)),
+            _ => None,
+        };
+        if wanted == Some(port) {
+            self.is_ready(number, &format!("it listens on port {port}"), turn);
+        }
+    }
+
+    /// What the readiness probe found.
+    pub(super) fn ready_answer(&mut self, number: u32, answer: &Answer, turn: &Turn<'_>) {
+        if *answer == Answer::Pass {
+            return self.is_ready(number, "its readiness probe passed", turn);
+        }
+        let Some(Instance { phase: Phase::Up(up), .. }) = self.instances.get_mut(&number) else { return };
+        if up.ready_ns.is_none() {
+            let (shortest, longest) = READY_EVERY_NS;
+            let wait = (turn.now_ns.saturating_sub(up.since_ns) / 10).clamp(shortest, longest);
+            up.ask_ns = Some(turn.now_ns.saturating_add(wait));
+        }
+    }
+
+    fn tend_up(&mut self, number: u32, wanted: bool, turn: &mut Turn<'_>) {
+        let Some(instance) = self.instances.get_mut(&number) else { return };
+        let Phase::Up(up) = &mut instance.phase else { return };
+        let now_ns = turn.now_ns;
+        if !wanted {
+            return self.end(number, Then::Gone, None, turn);
+        }
+        if let Some(why) = instance.renew.clone() {
+            return self.end(number, Then::Again, Some(why), turn);
+        }
+        if let Some(ready_ns) = up.ready_ns {
+            if now_ns >= ready_ns.saturating_add(self.policy.restart.backoff.reset_after) {
+                instance.wait.reset();
+                instance.probation = false;
+            }
+            return;
+        }
+        let since_ns = up.since_ns;
+        if let Readiness::Delay(delay) = self.policy.ready.by
+            && now_ns >= since_ns.saturating_add(delay)
+        {
+            let what = format!("it has lived for {}", text::span(delay));
+            return self.is_ready(number, &what, turn);
+        }
+        let within = self.policy.ready.within;
+        if now_ns >= since_ns.saturating_add(within) {
+            let what = format!("it was not ready within {}", text::span(within));
+            let why = Why { what: what.clone(), since_ns };
+            return self.end(number, Then::Failed(what), Some(why), turn);
+        }
+        if up.ask_ns.is_some_and(|ask_ns| now_ns >= ask_ns) {
+            up.ask_ns = None;
+            if let Readiness::Probe(probe) = &self.policy.ready.by {
+                let probe = Box::new(self.fill(number).probe(probe));
+                turn.shared.ask(self.slot, self.subject(Some(number)), None, Ask::Probe(probe));
+            }
+        }
+    }
+
+    /// Asks a living instance to end.
+    pub(super) fn end(&mut self, number: u32, then: Then, why: Option<Why>, turn: &mut Turn<'_>) {
+        if then == Then::Gone && !self.wanted && !self.may_end(turn.shared) {
+            return;
+        }
+        if !turn.shared.certain {
+            turn.shared.deferred.insert(self.slot);
+            return;
+        }
+        let Some(instance) = self.instances.get_mut(&number) else { return };
+        let Phase::Up(up) = &instance.phase else { return };
+        let (main, frozen) = (up.main, up.frozen);
+        let why = why.unwrap_or_else(|| Why { what: "it is not wanted".to_owned(), since_ns: turn.now_ns });
+        instance.why = why.clone();
+        instance.renew = None;
+        let stop = self.policy.stop;
+        let restart = then == Then::Again;
+        let next_ns = turn.now_ns.saturating_add(stop.timeout);
+        if self.acts() {
+            self.set(number, Phase::Stopping(Stopping { main, then, next_ns, kills: 0 }));
+        }
+        let because = self.because(&why, restart, turn.now_ns);
+        if frozen {
+            self.plan(Some(number), Deed::Thaw(main), because.clone(), Job::Plain, turn);
+        }
+        let deed = Deed::Signal { target: main, signal: stop.signal, all: false };
+        self.plan(Some(number), deed, because, Job::Plain, turn);
+    }
+
+    /// An instance did not end when it was asked to.
+    fn kill(&mut self, number: u32, turn: &mut Turn<'_>) {
+        if !turn.shared.certain {
+            turn.shared.deferred.insert(self.slot);
+            return;
+        }
+        let Some(instance) = self.instances.get_mut(&number) else { return };
+        let Phase::Stopping(stopping) = &mut instance.phase else { return };
+        let target = stopping.main;
+        stopping.next_ns = turn.now_ns.saturating_add(KILL_AGAIN_NS << stopping.kills.min(6));
+        stopping.kills = stopping.kills.saturating_add(1);
+        let what = format!("it did not end within {} of being asked", text::span(self.policy.stop.timeout));
+        let why = Why { what, since_ns: turn.now_ns };
+        let because = self.because(&why, false, turn.now_ns);
+        let kill = self.policy.stop.kill;
+        self.plan(Some(number), Deed::Kill { target, kill }, because, Job::Plain, turn);
+    }
+
+    /// Kills what main processes that ended have left.
+    pub(super) fn clear_away(&mut self, turn: &mut Turn<'_>) {
+        if !turn.shared.certain {
+            if !self.leftovers.is_empty() {
+                turn.shared.deferred.insert(self.slot);
+            }
+            return;
+        }
+        for target in std::mem::take(&mut self.leftovers) {
+            let why = Why { what: "its main process has ended".to_owned(), since_ns: turn.now_ns };
+            let because = self.because(&why, false, turn.now_ns);
+            let kill = self.policy.stop.kill;
+            self.plan(None, Deed::Kill { target, kill }, because, Job::Plain, turn);
+        }
+    }
+
+    /// A main process has ended.
+    pub(super) fn ended(&mut self, number: u32, time_ns: u64, status: ExitStatus, turn: &mut Turn<'_>) {
+        turn.shared.members.disband(self.slot, number);
+        let Some(instance) = self.instances.get_mut(&number) else { return };
+        let Some(main) = instance.main() else { return };
+        instance.after = Some(main);
+        let then = match &instance.phase {
+            Phase::Stopping(stopping) => Some(stopping.then.clone()),
+            _ => None,
+        };
+        instance.phase = Phase::Down;
+        if self.run().is_some() && self.policy.stop.kill != Kill::Process {
+            self.leftovers.push(main);
+            self.clear_away(turn);
+        }
+        let what = text::end(status);
+        let why = Why { what, since_ns: time_ns };
+        match then {
+            Some(Then::Gone | Then::Again | Then::Anew) => {}
+            Some(Then::Failed(what)) => {
+                self.failed(number, Some(status), Why { what, since_ns: time_ns }, turn);
+            }
+            None => self.failed(number, Some(status), why, turn),
+        }
+    }
+
+    /// An instance ended unasked, or could not be started.
+    fn failed(&mut self, number: u32, status: Option<ExitStatus>, why: Why, turn: &mut Turn<'_>) {
+        let restart = &self.policy.restart;
+        let is =
+            |list: &[EndStatus]| status.is_some_and(|status| list.iter().any(|&end| matches(end, status)));
+        let (success, never) = (is(&restart.success), is(&restart.never));
+        let (on, slow) = (restart.on, restart.slow_retry);
+        let Some(instance) = self.instances.get_mut(&number) else { return };
+        instance.phase = Phase::Down;
+        instance.why = why.clone();
+        if never || on == RestartOn::Never && !success {
+            return self.hold_instance(number, Hold::Never, None, why);
+        }
+        if success && on != RestartOn::Always {
+            return self.set(number, Phase::Finished);
+        }
+        if instance.probation {
+            let retry_ns = turn.now_ns.saturating_add(slow);
+            return self.hold_instance(number, Hold::Spent, Some(retry_ns), why);
+        }
+        match turn.shared.reserve(turn.now_ns, &mut self.window, self.policy.group.as_deref()) {
+            Ok(()) => {
+                instance.ticket = true;
+                let wait = instance.wait.next(&self.policy.restart.backoff, &mut self.dice);
+                instance.phase = Phase::Backoff { until_ns: turn.now_ns.saturating_add(wait) };
+            }
+            Err(spent) => self.hold_spent(number, &spent, why, turn),
+        }
+    }
+
+    /// No budget is left for an instance that ended.
+    fn hold_spent(&mut self, number: u32, spent: &Spent, why: Why, turn: &mut Turn<'_>) {
+        let slow = self.policy.restart.slow_retry;
+        let retry_ns = turn.now_ns.saturating_add(slow).max(spent.next_ns.unwrap_or_default());
+        let what = format!("{}; {} are spent; one try every {}", why.what, spent.what, text::span(slow));
+        self.hold_instance(number, Hold::Spent, Some(retry_ns), Why { what, ..why });
+    }
+
+    /// An instance is not started any more.
+    pub(super) fn hold_instance(&mut self, number: u32, hold: Hold, retry_ns: Option<u64>, why: Why) {
+        let Some(instance) = self.instances.get_mut(&number) else { return };
+        instance.phase = Phase::Held { hold, retry_ns };
+        instance.why = why;
+    }
+
+    /// One slow try of an instance whose budget is spent.
+    fn retry(&mut self, number: u32, turn: &mut Turn<'_>) {
+        let group = self.policy.group.as_deref();
+        match turn.shared.reserve(turn.now_ns, &mut self.window, group) {
+            Ok(()) => {
+                let Some(instance) = self.instances.get_mut(&number) else { return };
+                (instance.ticket, instance.probation, instance.phase) = (true, true, Phase::Down);
+                self.try_start(number, turn);
+            }
+            Err(spent) => {
+                let slow = turn.now_ns.saturating_add(self.policy.restart.slow_retry.max(1));
+                let retry_ns = spent.next_ns.filter(|&next_ns| next_ns > turn.now_ns).unwrap_or(slow);
+                self.set(number, Phase::Held { hold: Hold::Spent, retry_ns: Some(retry_ns) });
+            }
+        }
+    }
+}
+
+fn matches(end: EndStatus, status: ExitStatus) -> bool {
+    match (end, status) {
+        (EndStatus::Code(code), ExitStatus::Code(ended)) => code == ended,
+        (EndStatus::Signal(signal), ExitStatus::Signal { number, .. }) => signal == number,
+        _ => false,
+    }
+}
