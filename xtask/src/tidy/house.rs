@@ -19,10 +19,12 @@ const PROMISES: [(&str, &[&str]); 3] = [
     (
         "guard-core",
         &[
+            "aho-corasick",
             "cel",
             "guard-common",
             "rand_chacha",
             "regex",
+            "regex-syntax",
             "rustc-hash",
             "saphyr-parser",
             "serde",

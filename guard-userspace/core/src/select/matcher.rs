@@ -1,11 +1,13 @@
 //! One selector, compiled.
 
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::event::Process;
 use crate::limits::PATTERN_BYTES;
 use crate::policy::model::Selector;
-use crate::policy::set::PolicySet;
 use crate::select::glob;
 
 /// What of a process selectors look at, made once for all of them.
@@ -14,12 +16,12 @@ pub(super) struct Subject<'a> {
     pub(super) process: &'a Process,
     pub(super) ports: &'a [u16],
     /// The arguments, joined by spaces. Made when the first selector wants it.
-    command: std::cell::OnceCell<Vec<u8>>,
+    command: OnceCell<Vec<u8>>,
 }
 
 impl<'a> Subject<'a> {
     pub(super) const fn new(process: &'a Process, ports: &'a [u16]) -> Self {
-        Self { process, ports, command: std::cell::OnceCell::new() }
+        Self { process, ports, command: OnceCell::new() }
     }
 
     pub(super) fn executable(&self) -> Option<&'a [u8]> {
@@ -45,11 +47,11 @@ pub(super) struct Matcher {
 
 impl Matcher {
     /// `None`: it matches nobody, because it asks for nothing, its user is not known or its expression does not compile.
-    pub(super) fn new(selector: &Selector, set: &PolicySet) -> Option<Self> {
+    pub(super) fn new(selector: &Selector, users: &BTreeMap<String, u32>) -> Option<Self> {
         if *selector == Selector::default() {
             return None;
         }
-        let number = |user: &String| user.parse().ok().or_else(|| set.users.get(user).copied());
+        let number = |user: &String| user.parse().ok().or_else(|| users.get(user).copied());
         let uid = match &selector.user {
             Some(user) => Some(number(user)?),
             None => None,

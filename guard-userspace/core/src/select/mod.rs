@@ -4,8 +4,14 @@
 //! Selector -> Matcher (compiled) -> Index: by the key that fewest others share -> the few that may match -> Matcher::matches
 //! ```
 
+mod claims;
 mod glob;
 mod index;
+mod key;
 mod matcher;
 
+pub use claims::{Claim, Claims, Shift, Standing};
 pub use index::{Index, Place};
+
+#[cfg(test)]
+mod tests;
