@@ -18,6 +18,7 @@ pub mod ids;
 pub mod latency;
 pub mod policy;
 pub mod process;
+pub mod rehearse;
 pub mod resources;
 pub mod select;
 pub mod supervise;

@@ -439,3 +439,14 @@ impl fmt::Display for NumberSource {
         }
     }
 }
+
+impl NumberSource {
+    /// How long an answer may take.
+    #[must_use]
+    pub const fn timeout(&self) -> Span {
+        match self {
+            Self::Exec(probe) => probe.timeout,
+            Self::Json { timeout, .. } | Self::Prometheus { timeout, .. } => *timeout,
+        }
+    }
+}
