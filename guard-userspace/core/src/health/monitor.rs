@@ -10,8 +10,8 @@
 //!        no answer 3 times in a row, or silence for as long
 //! ```
 //! A look without an answer (an error, nothing measured) is no evidence: it counts neither for nor against, and the looks around
-//! it go on being counted. Three in a row make the check unknown, and what was counted is forgotten. What was failing before it
-//! became unknown still needs all of `keep_for` or `pass_after` to be well again.
+//! it go on being counted. Three in a row, or as long a silence, make the check unknown, and what was counted is forgotten. What
+//! was failing before it became unknown still needs all of `keep_for` or `pass_after` to be well again.
 //!
 //! Between `above` and `clear_below` a value is neither good nor bad: it ends both a stretch of bad and one of good looks, so what
 //! is said of a stretch holds for all of it. During the grace nothing bad counts.
@@ -92,7 +92,7 @@ struct Seen {
     bits_since_ns: u64,
     /// The last value, of thresholds.
     value: f64,
-    /// What the last bad answer or error said.
+    /// What the last bad answer said; of an unknown one, why it is that.
     said: String,
     /// How it failed, while it does.
     failed: Option<Stretch>,
@@ -167,10 +167,9 @@ impl Monitor {
     pub fn answer(&mut self, now_ns: u64, answer: &Answer, took_ns: u64) -> Option<Change> {
         match (answer, &self.rule) {
             (Answer::Number(value), Rule::Threshold(_)) => self.measure(now_ns, Some(*value)),
-            (Answer::Pass, Rule::Probe { .. }) => self.seen(now_ns, Level::Good),
+            (Answer::Pass, Rule::Probe { .. }) => self.seen(now_ns, Level::Good, |_| ()),
             (Answer::Fail(why), Rule::Probe { .. }) => {
-                why.clone_into(&mut self.seen.said);
-                self.seen(now_ns, Level::Bad)
+                self.seen(now_ns, Level::Bad, |seen| why.clone_into(&mut seen.said))
             }
             (Answer::Error(why) | Answer::Fail(why), _) => self.unanswered(now_ns, why),
             (Answer::Number(_) | Answer::Pass, _) => {
@@ -181,14 +180,13 @@ impl Monitor {
 
     /// Takes in what was measured; `None`, or what is no number: nothing could be.
     pub fn measure(&mut self, now_ns: u64, value: Option<f64>) -> Option<Change> {
-        let level = match (&self.rule, value.filter(|value| !value.is_nan())) {
+        match (&self.rule, value.filter(|value| !value.is_nan())) {
             (Rule::Threshold(limit), Some(value)) => {
-                self.seen.value = value;
-                limit.level(value)
+                let level = limit.level(value);
+                self.seen(now_ns, level, |seen| seen.value = value)
             }
-            _ => return self.unanswered(now_ns, "nothing was measured"),
-        };
-        self.seen(now_ns, level)
+            _ => self.unanswered(now_ns, "nothing was measured"),
+        }
     }
 
     /// Lets time pass: who hears nothing does not know.
@@ -204,7 +202,8 @@ impl Monitor {
     #[must_use]
     pub fn why(&self) -> String {
         match self.state {
-            CheckState::Unknown => "nothing was found out yet".to_owned(),
+            CheckState::Unknown if self.seen.said.is_empty() => "nothing was found out yet".to_owned(),
+            CheckState::Unknown => self.seen.said.clone(),
             CheckState::Failing => self.why_failing(),
             CheckState::Passing => self.why_passing(),
         }
@@ -219,19 +218,34 @@ impl Monitor {
     fn unanswered(&mut self, now_ns: u64, why: &str) -> Option<Change> {
         self.word_ns = now_ns;
         self.errors = self.errors.saturating_add(1);
-        if self.state == CheckState::Unknown || self.errors < UNKNOWN_AFTER {
-            return None;
+        let why = match self.errors {
+            1 => format!("no answer: {why}"),
+            errors => format!("no answer {errors} times in a row: {why}"),
+        };
+        if self.errors >= UNKNOWN_AFTER && self.state != CheckState::Unknown {
+            return Some(self.forget(now_ns, why));
         }
-        Some(self.forget(now_ns, format!("no answer {} times in a row: {why}", self.errors)))
+        if self.errors >= UNKNOWN_AFTER {
+            self.seen = Seen::default();
+        }
+        if self.state == CheckState::Unknown {
+            self.seen.said = why;
+        }
+        None
     }
 
     fn forget(&mut self, now_ns: u64, why: String) -> Change {
-        self.seen = Seen::default();
+        self.seen = Seen { said: why.clone(), ..Seen::default() };
         self.change(CheckState::Unknown, now_ns, why)
     }
 
-    /// A look that says something.
-    fn seen(&mut self, now_ns: u64, level: Level) -> Option<Change> {
+    /// A look that says something, which `keep` remembers.
+    fn seen(&mut self, now_ns: u64, level: Level, keep: impl FnOnce(&mut Seen)) -> Option<Change> {
+        if now_ns >= self.silent_ns() {
+            // What was seen before says nothing of the time between.
+            self.seen = Seen::default();
+        }
+        keep(&mut self.seen);
         self.word_ns = now_ns;
         self.errors = 0;
         if level == Level::Bad && now_ns < self.grace_until_ns {
@@ -441,3 +455,6 @@ impl Limit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
