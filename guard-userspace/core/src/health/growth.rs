@@ -10,96 +10,132 @@
 //!            / | / |  / | /                ____|
 //!           /  |/  | /  |/            ____|
 //! ```
-//! The floor never falls, so the rate is never negative: memory that shrinks does not leak.
+//! The floor never falls, so the rate is never negative: memory that shrinks does not leak. The window should hold two rises and
+//! falls; one rise that takes all of it is a leak as far as anybody can tell.
 
 use std::collections::VecDeque;
 
 use crate::limits::GROWTH_SLICES;
 use crate::policy::model::Span;
 
-/// Slices of the window that must have been seen before anything is said: half of them.
+/// Slices of the window that must have samples before anything is said, and how many slices ago the first of them must be: what
+/// begins takes memory that it keeps, and that is no leak.
 const ENOUGH: usize = GROWTH_SLICES as usize / 2;
+const SINCE: u64 = GROWTH_SLICES * 3 / 4;
 
-/// The lowest points of memory in a window, by slices.
+/// Memory in a window, by slices.
 #[derive(Clone, Debug)]
 pub(super) struct Growth {
     /// Length of a slice, in nanoseconds.
-    slice: Span,
-    /// Number of the slice and its lowest point: time since boot and bytes. The oldest first.
-    lows: VecDeque<(u64, u64, u64)>,
+    length: Span,
+    /// The oldest first.
+    slices: VecDeque<Slice>,
+}
+
+/// What was seen in one slice of the window, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Slice {
+    /// Counted from boot.
+    number: u64,
+    /// When it was lowest, in nanoseconds since boot.
+    at_ns: u64,
+    low: u64,
+    high: u64,
+    /// The highest after the lowest.
+    after: u64,
 }
 
 impl Growth {
     pub(super) fn new(window: Span) -> Self {
-        Self { slice: window.div_ceil(GROWTH_SLICES).max(1), lows: VecDeque::new() }
+        Self { length: window.div_ceil(GROWTH_SLICES).max(1), slices: VecDeque::new() }
     }
 
     /// Takes in how much memory is used. Samples from before the last slice are left out.
     pub(super) fn add(&mut self, time_ns: u64, bytes: u64) {
-        let number = time_ns / self.slice;
-        match self.lows.back_mut() {
-            Some((last, ..)) if *last > number => {}
-            Some((last, at_ns, low)) if *last == number => {
-                if bytes < *low {
-                    (*at_ns, *low) = (time_ns, bytes);
-                }
-            }
+        let number = time_ns / self.length;
+        match self.slices.back_mut() {
+            Some(slice) if slice.number > number => {}
+            Some(slice) if slice.number == number => slice.add(time_ns, bytes),
             _ => {
                 let begin = (number + 1).saturating_sub(GROWTH_SLICES);
-                while self.lows.front().is_some_and(|&(first, ..)| first < begin) {
-                    self.lows.pop_front();
+                while self.slices.front().is_some_and(|slice| slice.number < begin) {
+                    self.slices.pop_front();
                 }
-                self.lows.push_back((number, time_ns, bytes));
+                self.slices.push_back(Slice {
+                    number,
+                    at_ns: time_ns,
+                    low: bytes,
+                    high: bytes,
+                    after: bytes,
+                });
             }
         }
     }
 
-    /// Bytes per second; `None` before half of the window was seen.
+    /// Bytes per second; `None` before three quarters of the window were seen.
     pub(super) fn per_second(&self, now_ns: u64) -> Option<f64> {
-        let begin = (now_ns / self.slice + 1).saturating_sub(GROWTH_SLICES);
-        let lows = self.lows.iter().filter(|&&(number, ..)| number >= begin);
-        let mut points: Vec<(u64, u64)> = lows.map(|&(_, at_ns, low)| (at_ns, low)).collect();
-        if points.len() < ENOUGH {
+        let now = now_ns / self.length;
+        let begin = (now + 1).saturating_sub(GROWTH_SLICES);
+        // The lowest point of the slice under way may be to come.
+        let slices: Vec<Slice> =
+            self.slices.iter().filter(|slice| (begin..now).contains(&slice.number)).copied().collect();
+        let first = slices.first()?.number;
+        if now.saturating_sub(first) < SINCE || slices.len() < ENOUGH {
             return None;
         }
-        floor(&mut points);
-        median_slope(&points)
+        median_slope(&floor(&slices))
     }
 }
 
-/// Lowers each point to what no later one undercuts.
-fn floor(points: &mut [(u64, u64)]) {
-    let mut lowest = may_fall_to(points);
-    for (_, low) in points.iter_mut().rev() {
-        lowest = lowest.min(*low);
-        *low = lowest;
+impl Slice {
+    const fn add(&mut self, time_ns: u64, bytes: u64) {
+        if bytes < self.low {
+            (self.at_ns, self.low, self.after) = (time_ns, bytes, bytes);
+        }
+        if bytes > self.high {
+            self.high = bytes;
+        }
+        if bytes > self.after {
+            self.after = bytes;
+        }
     }
+}
+
+/// The lowest point of each slice, lowered to what no later one undercuts: when, and how much.
+fn floor(slices: &[Slice]) -> Vec<(u64, u64)> {
+    let mut lowest = may_fall_to(slices);
+    let mut floor: Vec<(u64, u64)> = Vec::with_capacity(slices.len());
+    for slice in slices.iter().rev() {
+        lowest = lowest.min(slice.low);
+        floor.push((slice.at_ns, lowest));
+    }
+    floor.reverse();
+    floor
 }
 
 /// Where memory may be after the next fall, to judge by those seen: as low as after the last large one, but not lower than the
 /// largest would bring it.
-fn may_fall_to(points: &[(u64, u64)]) -> u64 {
-    let mut peak = 0;
-    let mut largest = 0;
-    for &(_, low) in points {
-        peak = low.max(peak);
-        largest = largest.max(peak - low);
+fn may_fall_to(slices: &[Slice]) -> u64 {
+    let (mut peak, mut largest) = (0_u64, 0_u64);
+    for slice in slices {
+        largest = largest.max(peak.saturating_sub(slice.low));
+        peak = peak.max(slice.high);
     }
-    let (mut peak, mut trough) = (0, None);
-    for &(_, low) in points {
-        peak = low.max(peak);
-        if largest > 0 && peak - low >= largest.div_ceil(2) {
+    let last = slices.last().map_or(0, |slice| slice.low);
+    let (mut peak, mut trough) = (0_u64, last);
+    for slice in slices {
+        if largest > 0 && peak.saturating_sub(slice.low) >= largest.div_ceil(2) {
             // From here on another fall is counted from the rise to come.
-            (peak, trough) = (low, Some(low));
-        } else if trough.is_some_and(|trough| low < trough) {
-            trough = Some(low);
+            (peak, trough) = (slice.after, slice.low);
+        } else {
+            peak = peak.max(slice.high);
+            trough = trough.min(slice.low);
         }
     }
-    let last = points.last().map_or(0, |&(_, low)| low);
-    trough.map_or(last, |trough| last.saturating_sub(largest).max(trough))
+    if largest == 0 { last } else { last.saturating_sub(largest).max(trough) }
 }
 
-/// The median of the slopes between all pairs, in units per second.
+/// The median of the slopes between all pairs, in bytes per second.
 fn median_slope(points: &[(u64, u64)]) -> Option<f64> {
     let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
     for (at, &(from_ns, low)) in points.iter().enumerate() {
@@ -111,3 +147,6 @@ fn median_slope(points: &[(u64, u64)]) -> Option<f64> {
     let (_, &mut median, _) = slopes.select_nth_unstable_by(middle, f64::total_cmp);
     Some(median)
 }
+
+#[cfg(test)]
+mod tests;

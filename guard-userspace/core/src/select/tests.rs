@@ -114,7 +114,7 @@ fn naive_glob(pattern: &[u8], path: &[u8]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_index_finds_what_trying_all_finds(
@@ -261,7 +261,7 @@ impl Family {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn claims_are_what_the_whole_family_says(turns in proptest::collection::vec(turn(), 0..60)) {
