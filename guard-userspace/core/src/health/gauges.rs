@@ -327,3 +327,6 @@ pub fn together(signal: &Signal, values: impl IntoIterator<Item = Option<f64>>) 
     };
     values.into_iter().flatten().reduce(|one, other| if sums { one + other } else { one.max(other) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,7 @@ fn samples_out_of_order_do_no_harm() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn leaks_under_a_sawtooth_are_found(
