@@ -16,6 +16,7 @@ pub mod event;
 pub mod health;
 pub mod ids;
 pub mod latency;
+pub mod names;
 pub mod policy;
 pub mod process;
 pub mod rehearse;

@@ -7,10 +7,17 @@
 //! ```
 //! [`model`] is what the rest of the core works with: whoever holds a [`model::Service`] needs no further checks.
 
+#[macro_use]
+mod read;
+
 pub mod diagnostic;
 pub mod guard;
 pub mod model;
 pub mod set;
+
+mod language;
+mod schema;
+mod yaml;
 
 pub use diagnostic::{Code, Diagnostic, Place, Position, Severity, Source};
 pub use set::PolicySet;
@@ -66,12 +73,17 @@ pub enum Needed {
 /// Reads policies, all files as one set. Every error of every file is told.
 #[must_use]
 pub fn load(files: &[Source<'_>]) -> Loaded {
-    let _ = files;
-    Loaded { set: Some(PolicySet::default()), ..Loaded::default() }
+    load_within(files, &Bounds::default())
+}
+
+/// The same, with other bounds.
+#[must_use]
+pub fn load_within(files: &[Source<'_>], bounds: &Bounds) -> Loaded {
+    set::load(files, bounds)
 }
 
 /// The JSON Schema of a document, from the same description as the reader.
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    serde_json::json!({ "$schema": "https://json-schema.org/draft/2020-12/schema" })
+    language::document_schema()
 }

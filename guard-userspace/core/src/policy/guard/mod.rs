@@ -3,12 +3,32 @@
 //! ```text
 //! when: "restarts_left > 1 && !(weekday == 1 && hour < 6)"
 //! ```
+//! A guard is compiled when its policy is read, on a thread of its own, and every part of it has a known type: what it asks for
+//! is known ([`VARIABLES`]), it has no loops, and its result is true or false. So its cost is bounded by its length.
 
-use std::collections::BTreeMap;
+mod compile;
+mod types;
+
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use cel::{Context, Program, Value};
+use serde_json::{Value as Json, json};
+
+pub(crate) use compile::Compiler;
+pub use types::{Type, VARIABLES};
+
+use super::read::{Reader, Text};
+use super::schema::Schema;
+use super::yaml::{Node, Spot};
+use super::{Code, Diagnostic, Place, read};
+
+/// Bytes of a guard at most: a screen's width, a few times.
+pub const LENGTH: usize = 1024;
+
+/// Brackets and signs inside each other at most.
+pub const DEPTH: usize = 24;
 
 /// A condition that was checked when it was loaded.
 #[derive(Clone)]
@@ -35,6 +55,64 @@ impl Guard {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// Why a guard is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+    /// Which part of it, in bytes.
+    pub(crate) part: Option<(usize, usize)>,
+}
+
+impl Fault {
+    fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), help: None, part: None }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl read::Value for Guard {
+    fn schema(schema: &mut Schema) -> Json {
+        schema.define_once("condition", || {
+            let names: Vec<String> = VARIABLES.iter().map(|one| format!("`{}` ({})", one.0, one.2)).collect();
+            let text = format!("A condition in CEL. It can ask for {}.", names.join(", "));
+            json!({ "description": text, "type": "string", "minLength": 1, "maxLength": LENGTH })
+        })
+    }
+
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let text = Text::read(node, reader)?.0;
+        match reader.guards.compile(&text) {
+            Ok(guard) => Some(guard),
+            Err(fault) => {
+                let place =
+                    fault.part.map_or_else(|| node.spot.into(), |part| part_of(node.spot, &text, part));
+                let mut diagnostic = Diagnostic::new(fault.code, place, fault.message);
+                diagnostic.help = fault.help;
+                reader.say(diagnostic);
+                None
+            }
+        }
+    }
+}
+
+/// Where a part of a text stands, if the text stands in the file as it is.
+fn part_of(spot: Spot, text: &str, (start, end): (usize, usize)) -> Place {
+    let whole = Place::from(spot);
+    let quotes = match (whole.range.len().checked_sub(text.len()), text.lines().count()) {
+        (Some(0), 1) => 0,
+        (Some(2), 1) => 1,
+        _ => return whole,
+    };
+    let begin = whole.range.start + quotes;
+    Place { range: begin + start.min(text.len())..begin + end.min(text.len()), ..whole }
 }
 
 impl PartialEq for Guard {
@@ -104,8 +182,7 @@ impl Facts {
             context.add_variable_from_value(name, text.as_str());
         }
         for (name, map) in [("labels", &self.labels), ("checks", &self.checks)] {
-            let map: std::collections::HashMap<_, _> =
-                map.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let map: HashMap<_, _> = map.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
             context.add_variable_from_value(name, map);
         }
         context.add_variable_from_value("failing_for", self.failing_for);
@@ -115,3 +192,6 @@ impl Facts {
         context
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use super::model::{Host, Service};
 
+mod load;
+
+pub(super) use load::load;
+
 /// Policies that were checked against each other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PolicySet {

@@ -1,0 +1,18 @@
+//! The language: which keys there are, what they mean, and what must hold between them.
+//!
+//! Each file describes a part with `keys!`, `words!` and `texts!`, and builds the model from what was read.
+
+mod actions;
+mod adopt;
+mod checks;
+mod cross;
+mod document;
+mod probes;
+mod run;
+mod service;
+mod signals;
+mod texts;
+
+pub(crate) use cross::placeholders;
+pub(crate) use document::{Document, HostKeys, document_schema, read_document, with_defaults};
+pub(crate) use service::{ServiceKeys, build};

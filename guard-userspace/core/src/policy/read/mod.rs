@@ -1,0 +1,80 @@
+//! Nodes to values, by a description that is also the JSON Schema.
+//!
+//! A type that can stand in a policy is a [`Value`]: it reads itself from a node, says what is wrong with it, and describes
+//! itself as JSON Schema. Maps with known keys are made by `keys!`, words by `words!`, texts of one pattern by `texts!`: what
+//! is written there once is what the reader accepts, what the schema says, and what is suggested for a misspelt key.
+
+#[macro_use]
+mod keys;
+#[macro_use]
+mod words;
+#[macro_use]
+mod texts;
+mod basic;
+mod quantities;
+mod shape;
+
+use serde_json::Value as Json;
+
+pub(crate) use basic::{At, Int, List, Map, MapKey, Nothing, Number, OneOrMany, Text};
+pub(crate) use keys::{Field, Key, Placed};
+pub(crate) use quantities::{BudgetOf, Duration, MOfN, Percent, Quantity, Rate, Size};
+pub(crate) use shape::{Extra, Shape, listed, suggest};
+pub(crate) use texts::{Hint, Pattern, no_hint, read_text};
+pub(crate) use words::{Word, read_word};
+
+use super::guard::Compiler;
+use super::schema::Schema;
+use super::yaml::{Node, Spot};
+use super::{Code, Diagnostic, Need, Needed};
+
+/// Something that can stand in a policy.
+pub(crate) trait Value: Sized {
+    /// What is accepted, as JSON Schema.
+    fn schema(schema: &mut Schema) -> Json;
+
+    /// Reads it. `None`: something was wrong, and was told.
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self>;
+
+    /// What holds where a `defaults:` document says something too.
+    fn merge(own: &Node, default: &Node) -> Node {
+        let _ = default;
+        own.clone()
+    }
+}
+
+/// What is found out while reading.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    /// What was wrong.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// What a host must have.
+    pub(crate) needs: Vec<Need>,
+    /// In a `defaults:` document nothing has to be there.
+    pub(crate) partial: bool,
+    /// Compiles conditions.
+    pub(crate) guards: Compiler,
+}
+
+impl Reader {
+    /// Tells something.
+    pub(crate) fn say(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// A host must have this.
+    pub(crate) fn need(&mut self, at: Spot, what: Needed) {
+        self.needs.push(Need { place: at.into(), what });
+    }
+
+    /// Another type of value stands there than can.
+    pub(crate) fn wrong_type(&mut self, node: &Node, expected: &str) {
+        let message = format!("{expected} is expected here, not {}", node.what());
+        let mut diagnostic = Diagnostic::new(Code::WrongType, node.spot.into(), message);
+        if node.is_null() {
+            diagnostic.place = node.name.into();
+            diagnostic.label = "nothing stands behind this".to_owned();
+        }
+        self.say(diagnostic);
+    }
+}
