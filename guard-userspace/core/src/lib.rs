@@ -17,7 +17,9 @@ pub mod health;
 pub mod ids;
 pub mod latency;
 pub mod names;
+#[macro_use]
 pub mod policy;
+
 pub mod process;
 pub mod rehearse;
 pub mod resources;

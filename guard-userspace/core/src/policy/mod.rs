@@ -8,16 +8,16 @@
 //! [`model`] is what the rest of the core works with: whoever holds a [`model::Service`] needs no further checks.
 
 #[macro_use]
-mod read;
+pub(crate) mod read;
 
 pub mod diagnostic;
 pub mod guard;
 pub mod model;
 pub mod set;
 
-mod language;
-mod schema;
-mod yaml;
+pub(crate) mod language;
+pub(crate) mod schema;
+pub(crate) mod yaml;
 
 pub use diagnostic::{Code, Diagnostic, Place, Position, Severity, Source};
 pub use set::PolicySet;

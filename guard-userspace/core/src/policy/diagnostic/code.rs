@@ -130,6 +130,20 @@ codes! {
     Error WideSelector = "wide-selector",
     /// An action and `response.time` name a check that there is.
     Error UnknownCheck = "unknown-check",
+    /// A service's name is its own.
+    Error DuplicateService = "duplicate-service",
+    /// A service that is named is there.
+    Error UnknownService = "unknown-service",
+    /// A group that is named is there.
+    Error UnknownGroup = "unknown-group",
+    /// Services do not wait for each other in a circle.
+    Error Cycle = "cycle",
+    /// A standby is another service, named once.
+    Error Standby = "standby",
+    /// No two services can claim one process.
+    Error Claim = "claim",
+    /// No two services want one port.
+    Error PortClaim = "port-claim",
     /// What is to be done or measured is possible.
     Error Impossible = "impossible",
     /// `{port}` and `{instance}` stand where there is one.

@@ -11,7 +11,6 @@ use crate::policy::{Code, Diagnostic};
 
 /// Tells what does not go together in a service, as it was written and as it was read.
 pub(crate) fn check(keys: &ServiceKeys, service: &Service, reader: &mut Reader) {
-    names_of_actions(keys, reader);
     for (name, check) in &keys.checks.0 {
         if let CheckKeys::Threshold(threshold) = check {
             timed_probe(keys, name, threshold.probe(), reader);
@@ -36,17 +35,21 @@ fn acts<'a>(keys: &LadderKeys, ladder: Option<&'a Ladder>) -> Vec<(Spot, &'a Act
     steps.chain(fallback).collect()
 }
 
+/// What can be told of a service before it is read: placeholders, and names of actions.
+pub(crate) fn check_nodes(service: &Node, reader: &mut Reader) {
+    placeholders(service, reader);
+    names_of_actions(service, reader);
+}
+
 /// Actions stand under the names of checks.
-fn names_of_actions(keys: &ServiceKeys, reader: &mut Reader) {
-    for (name, ladder) in &keys.actions.0 {
-        if keys.checks.0.contains_key(name) || &*name.0 == Ladder::HELD {
-            continue;
-        }
-        let message = format!("there is no check `{}`", shown(&name.0));
-        let diagnostic = Diagnostic::new(Code::UnknownCheck, at(ladder).into(), message);
-        let mut known: Vec<&str> = keys.checks.0.keys().map(|name| &*name.0).collect();
-        known.push(Ladder::HELD);
-        reader.say(or_list(suggest(diagnostic, &name.0, &known), &known));
+fn names_of_actions(service: &Node, reader: &mut Reader) {
+    let entries = |key: &str| service.get(key).map(Node::entries).unwrap_or_default();
+    let mut known: Vec<&str> = entries("checks").iter().map(|entry| &*entry.key).collect();
+    known.push(Ladder::HELD);
+    for entry in entries("actions").iter().filter(|entry| !known.contains(&&*entry.key)) {
+        let message = format!("there is no check `{}`", shown(&entry.key));
+        let diagnostic = Diagnostic::new(Code::UnknownCheck, entry.spot.into(), message);
+        reader.say(or_list(suggest(diagnostic, &entry.key, &known), &known));
     }
 }
 
@@ -212,7 +215,7 @@ fn never_spent(service: &Service) -> bool {
 }
 
 /// `{port}` and `{instance}` where there is none, and what was probably meant to be one of them.
-pub(crate) fn placeholders(service: &Node, reader: &mut Reader) {
+fn placeholders(service: &Node, reader: &mut Reader) {
     let ports = service.get("run").and_then(|run| run.get("ports")).is_some();
     let adopted = service.get("run").is_none();
     walk(service, &mut |node, text, shared| {

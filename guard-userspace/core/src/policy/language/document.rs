@@ -7,7 +7,7 @@ use super::texts::Name;
 use crate::policy::model::Host;
 use crate::policy::read::{At, BudgetOf, Map, Reader, Value, listed, suggest};
 use crate::policy::schema::Schema;
-use crate::policy::yaml::{Data, Entry, Node, shown};
+use crate::policy::yaml::{Data, Entry, Node, Spot, shown};
 use crate::policy::{Code, Diagnostic};
 
 /// What a document is.
@@ -77,6 +77,11 @@ impl Value for DefaultsNode {
 }
 
 impl HostKeys {
+    /// Where each group stands.
+    pub(crate) fn group_spots(&self) -> Vec<(String, Spot)> {
+        self.groups.0.iter().map(|(name, budget)| (name.0.to_string(), budget.name)).collect()
+    }
+
     /// As the model has it.
     pub(crate) fn build(&self, reader: &mut Reader) -> Option<Host> {
         let budget = match &self.budget {

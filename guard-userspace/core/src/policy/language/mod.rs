@@ -2,17 +2,17 @@
 //!
 //! Each file describes a part with `keys!`, `words!` and `texts!`, and builds the model from what was read.
 
-mod actions;
+pub(crate) mod actions;
 mod adopt;
 mod checks;
 mod cross;
 mod document;
-mod probes;
+pub(crate) mod probes;
 mod run;
 mod service;
 mod signals;
-mod texts;
+pub(crate) mod texts;
 
-pub(crate) use cross::placeholders;
+pub(crate) use cross::check_nodes;
 pub(crate) use document::{Document, HostKeys, document_schema, read_document, with_defaults};
-pub(crate) use service::{ServiceKeys, build};
+pub(crate) use service::{ServiceKeys, build, check_parts};

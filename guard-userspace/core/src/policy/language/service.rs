@@ -276,6 +276,40 @@ pub(crate) fn build(keys: &ServiceKeys, reader: &mut Reader) -> Option<Service> 
     Some(service)
 }
 
+/// Tells what is wrong with the values of a service whose keys could not all be read.
+pub(crate) fn check_parts(service: &Node, reader: &mut Reader) {
+    fn part<T: Value>(node: Option<&Node>, reader: &mut Reader) -> Option<T> {
+        // What is told of reading was told already, and is told once.
+        T::read(node?, reader)
+    }
+    if let Some(run) = part::<RunKeys>(service.get("run"), reader) {
+        run.build(reader);
+    }
+    if let Some(adopt) = part::<AdoptKeys>(service.get("adopt"), reader) {
+        adopt.build(reader);
+    }
+    if let Some(ready) = part::<ReadyKeys>(service.get("ready"), reader) {
+        ready.build(reader);
+    }
+    if let Some(restart) = part::<RestartKeys>(service.get("restart"), reader) {
+        restart.build(reader);
+    }
+    if let Some(failover) = part::<FailoverKeys>(service.get("failover"), reader) {
+        failover.build(reader);
+    }
+    let entries = |key: &str| service.get(key).map(Node::entries).unwrap_or_default();
+    for entry in entries("checks") {
+        if let Some(check) = part::<CheckKeys>(Some(&entry.value), reader) {
+            check.build(&Name(entry.key.clone()), reader);
+        }
+    }
+    for entry in entries("actions") {
+        if let Some(ladder) = part::<LadderKeys>(Some(&entry.value), reader) {
+            ladder.build(reader);
+        }
+    }
+}
+
 impl Dependencies {
     fn build(&self) -> Vec<Dependency> {
         let entries = self.0.iter();

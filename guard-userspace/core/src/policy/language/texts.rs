@@ -8,7 +8,7 @@ use crate::names;
 use crate::policy::model::{EndStatus, Port, StatusRange};
 use crate::policy::read::{At, Hint, Int, MapKey, Pattern, Reader, Text, Value, no_hint, suggest};
 use crate::policy::schema::Schema;
-use crate::policy::yaml::{Data, Kind, Node, Scalar, Spot, shown};
+use crate::policy::yaml::{Data, Kind, Node, Scalar, Spot, resolve, shown};
 use crate::policy::{Code, Diagnostic};
 
 texts! {
@@ -121,7 +121,11 @@ impl Value for Command {
                 && text.starts_with('/')
                 && !text.contains(|c: char| "'\"\\`$|&;<>()*?#~{}[],:\n".contains(c))
             {
-                let words: Vec<&str> = text.split_whitespace().collect();
+                let words = text.split_whitespace().map(|word| match resolve(word) {
+                    Kind::Text => word.to_owned(),
+                    _ => format!("\"{word}\""),
+                });
+                let words: Vec<String> = words.collect();
                 diagnostic = diagnostic.replacement(format!("[{}]", words.join(", ")));
             }
             reader.say(diagnostic);

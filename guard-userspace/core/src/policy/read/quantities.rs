@@ -317,6 +317,11 @@ fn rate_hint(text: &str) -> Option<Hint> {
 fn percent_hint(text: &str) -> Option<Hint> {
     let (number, unit) = number_and_unit(text)?;
     match unit {
+        "" if number.contains('.') && number.parse::<f64>().is_ok_and(|share| share <= 1.0) => {
+            let percent = number.parse::<f64>().ok()? * 100.0;
+            let hint = Hint::new(format!("write `{percent}%`")).replacement(format!("{percent}%"));
+            Some(hint.code(Code::UnitMissing))
+        }
         "" => {
             let hint = Hint::new(format!("write `{number}%`")).replacement(format!("{number}%"));
             Some(hint.code(Code::UnitMissing))

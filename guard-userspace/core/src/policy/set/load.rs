@@ -1,23 +1,25 @@
 //! Files to a set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::PolicySet;
+use super::check::{self, Named};
 use crate::policy::language::{self, Document, HostKeys, ServiceKeys, read_document};
 use crate::policy::model::{Host, Service};
 use crate::policy::read::{Reader, Value as _};
-use crate::policy::yaml::{Node, parse};
+use crate::policy::yaml::{Data, Node, parse};
 use crate::policy::{Bounds, Code, Diagnostic, Loaded, Severity, Source};
 
 /// A service with what it was built from.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) keys: ServiceKeys,
-    pub(crate) service: Arc<Service>,
+pub(super) struct Entry {
+    pub(super) keys: ServiceKeys,
+    pub(super) service: Arc<Service>,
 }
 
-pub(crate) fn load(files: &[Source<'_>], bounds: &Bounds) -> Loaded {
+/// Reads files as one set.
+pub(in crate::policy) fn load(files: &[Source<'_>], bounds: &Bounds) -> Loaded {
     let mut reader = Reader::default();
     let mut documents = Vec::new();
     for (file, source) in files.iter().enumerate() {
@@ -25,36 +27,68 @@ pub(crate) fn load(files: &[Source<'_>], bounds: &Bounds) -> Loaded {
         reader.diagnostics.extend(parsed.diagnostics);
         documents.extend(parsed.documents);
     }
-    let mut services = Vec::new();
-    let mut defaults: Option<&Node> = None;
-    let mut host: Option<(&Node, Box<HostKeys>)> = None;
-    for document in &documents {
-        match read_document(document, &mut reader) {
-            Some(Document::Service(node)) => services.push(node),
-            Some(Document::Defaults(node)) => match defaults {
-                Some(first) => reader.say(twice("defaults", first, node)),
-                None => defaults = Some(node),
-            },
-            Some(Document::Host(keys)) => match &host {
-                Some((first, _)) => reader.say(twice("host", first, document)),
-                None => host = Some((document, keys)),
-            },
-            None => {}
-        }
-    }
-    let mut entries: Vec<Entry> = Vec::new();
-    for node in services {
-        let merged = defaults.map(|defaults| language::with_defaults(node, defaults));
-        let node = merged.as_ref().unwrap_or(node);
-        language::placeholders(node, &mut reader);
-        let Some(keys) = ServiceKeys::read(node, &mut reader) else { continue };
-        if let Some(service) = language::build(&keys, &mut reader) {
-            entries.push(Entry { keys, service: Arc::new(service) });
-        }
-    }
+    let sorted = Sorted::new(&documents, &mut reader);
+    let mut entries: Vec<Entry> =
+        sorted.services.iter().filter_map(|node| sorted.entry(node, &mut reader)).collect();
+    // Stable: of two with the same name, the first one stays the first.
     entries.sort_by(|one, other| one.service.name.cmp(&other.service.name));
-    let host = host.and_then(|(_, keys)| keys.build(&mut reader)).unwrap_or_default();
+    let entries = check::unique(entries, &mut reader);
+    let named = sorted.named();
+    let host = sorted.host.and_then(|(_, keys)| keys.build(&mut reader)).unwrap_or_default();
+    check::check(&entries, &named, &mut reader);
     finish(entries, host, reader)
+}
+
+/// Documents by what they are.
+struct Sorted<'a> {
+    services: Vec<&'a Node>,
+    defaults: Option<&'a Node>,
+    host: Option<(&'a Node, Box<HostKeys>)>,
+}
+
+impl<'a> Sorted<'a> {
+    fn new(documents: &'a [Node], reader: &mut Reader) -> Self {
+        let mut sorted = Self { services: Vec::new(), defaults: None, host: None };
+        for document in documents {
+            match read_document(document, reader) {
+                Some(Document::Service(node)) => sorted.services.push(node),
+                Some(Document::Defaults(node)) => match sorted.defaults {
+                    Some(first) => reader.say(twice("defaults", first, node)),
+                    None => sorted.defaults = Some(node),
+                },
+                Some(Document::Host(keys)) => match &sorted.host {
+                    Some((first, _)) => reader.say(twice("host", first, document)),
+                    None => sorted.host = Some((document, keys)),
+                },
+                None => {}
+            }
+        }
+        sorted
+    }
+
+    /// Reads a service, with what the defaults say where it says nothing itself.
+    fn entry(&self, node: &Node, reader: &mut Reader) -> Option<Entry> {
+        let merged = self.defaults.map(|defaults| language::with_defaults(node, defaults));
+        let node = merged.as_ref().unwrap_or(node);
+        language::check_nodes(node, reader);
+        let Some(keys) = ServiceKeys::read(node, reader) else {
+            // Its parts can be looked at nevertheless: all errors are told at once.
+            language::check_parts(node, reader);
+            return None;
+        };
+        let service = language::build(&keys, reader)?;
+        Some(Entry { keys, service: Arc::new(service) })
+    }
+
+    /// All that have a name, also what could not be read.
+    fn named(&self) -> Named {
+        let name = |node: &&Node| match &node.get("service")?.data {
+            Data::Scalar(scalar) => Some(scalar.text.to_string()),
+            Data::List(_) | Data::Map(_) => None,
+        };
+        let services: BTreeSet<String> = self.services.iter().filter_map(name).collect();
+        Named { services, groups: self.host.as_ref().map(|(_, keys)| keys.group_spots()).unwrap_or_default() }
+    }
 }
 
 fn twice(what: &str, first: &Node, again: &Node) -> Diagnostic {
@@ -67,7 +101,14 @@ fn twice(what: &str, first: &Node, again: &Node) -> Diagnostic {
 fn finish(entries: Vec<Entry>, host: Host, reader: Reader) -> Loaded {
     let mut diagnostics = reader.diagnostics;
     diagnostics.sort_by(Diagnostic::order);
+    // What a defaults document says is read once for each service.
     diagnostics.dedup();
+    let mut needs = reader.needs;
+    needs.sort_by(|one, other| {
+        let key = |need: &crate::policy::Need| (need.place.file, need.place.range.start);
+        key(one).cmp(&key(other))
+    });
+    needs.dedup();
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity() == Severity::Error);
     let services =
         entries.iter().map(|entry| (entry.service.name.clone(), entry.keys.service.spot.into())).collect();
@@ -76,5 +117,5 @@ fn finish(entries: Vec<Entry>, host: Host, reader: Reader) -> Loaded {
         host,
         users: BTreeMap::new(),
     });
-    Loaded { set, diagnostics, services, needs: reader.needs }
+    Loaded { set, diagnostics, services, needs }
 }

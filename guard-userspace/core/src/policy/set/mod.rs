@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use super::model::{Host, Service};
 
+mod check;
+mod claims;
+mod cycles;
 mod load;
 
 pub(super) use load::load;

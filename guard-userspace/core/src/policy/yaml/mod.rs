@@ -12,7 +12,7 @@ use super::Place;
 
 pub(crate) use parse::parse;
 pub(crate) use parse::shown;
-use resolve::resolve;
+pub(crate) use resolve::resolve;
 
 /// A part of a file, as nodes carry it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -120,6 +120,7 @@ impl<'a> Reader<'a> {
         let spot = self.spot(span);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                let spot = self.trimmed(spot);
                 self.refuse_extras(spot, anchor, tag.is_some());
                 let kind = if style == ScalarStyle::Plain { resolve(&text) } else { Kind::Text };
                 let scalar = Scalar { text: (*text).into(), kind };
@@ -150,8 +151,21 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Anchors and tags.
+    /// A scalar's part without the spaces behind it, which the scanner counts in.
+    fn trimmed(&self, spot: Spot) -> Spot {
+        let bytes = |at: u32| (at as usize).checked_sub(self.base);
+        let text = bytes(spot.start).zip(bytes(spot.end)).and_then(|(start, end)| self.text.get(start..end));
+        let kept = text.map_or(0, |text| text.trim_ascii_end().len());
+        Spot { end: spot.start + u32::try_from(kept).unwrap_or_default(), ..spot }
+    }
+
+    /// Anchors and tags: those stand before the first space.
     fn refuse_extras(&mut self, spot: Spot, anchor: usize, tag: bool) {
+        let begin = (spot.start as usize).checked_sub(self.base);
+        let rest = begin.and_then(|begin| self.text.get(begin..)).unwrap_or_default();
+        let word = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let end = spot.start.saturating_add(u32::try_from(word).unwrap_or_default());
+        let spot = Spot { end: spot.end.min(end), ..spot };
         if anchor != 0 {
             let message = "anchors such as `&name` are not part of the language";
             let help = "what many services share goes into a `defaults:` document";
