@@ -1,6 +1,7 @@
 //! Files to a set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
 use std::sync::Arc;
 
 use super::PolicySet;
@@ -8,7 +9,7 @@ use super::check::{self, Named};
 use crate::policy::language::{self, Document, HostKeys, ServiceKeys, read_document};
 use crate::policy::model::{Host, Service};
 use crate::policy::read::{Reader, Value as _};
-use crate::policy::yaml::{Data, Node, parse};
+use crate::policy::yaml::{Data, Node, Spot, parse};
 use crate::policy::{Bounds, Code, Diagnostic, Loaded, Severity, Source};
 
 /// A service with what it was built from.
@@ -28,12 +29,12 @@ pub(in crate::policy) fn load(files: &[Source<'_>], bounds: &Bounds) -> Loaded {
         documents.extend(parsed.documents);
     }
     let sorted = Sorted::new(&documents, &mut reader);
+    let named = sorted.named(&mut reader);
     let mut entries: Vec<Entry> =
         sorted.services.iter().filter_map(|node| sorted.entry(node, &mut reader)).collect();
-    // Stable: of two with the same name, the first one stays the first.
+    // Stable, so of two with the same name the first one is kept.
     entries.sort_by(|one, other| one.service.name.cmp(&other.service.name));
-    let entries = check::unique(entries, &mut reader);
-    let named = sorted.named();
+    entries.dedup_by(|one, other| one.service.name == other.service.name);
     let host = sorted.host.and_then(|(_, keys)| keys.build(&mut reader)).unwrap_or_default();
     check::check(&entries, &named, &mut reader);
     finish(entries, host, reader)
@@ -81,12 +82,16 @@ impl<'a> Sorted<'a> {
     }
 
     /// All that have a name, also what could not be read.
-    fn named(&self) -> Named {
-        let name = |node: &&Node| match &node.get("service")?.data {
-            Data::Scalar(scalar) => Some(scalar.text.to_string()),
-            Data::List(_) | Data::Map(_) => None,
-        };
-        let services: BTreeSet<String> = self.services.iter().filter_map(name).collect();
+    fn named(&self, reader: &mut Reader) -> Named {
+        let mut services: BTreeMap<String, Spot> = BTreeMap::new();
+        for node in self.services.iter().filter_map(|service| service.get("service")) {
+            let Data::Scalar(scalar) = &node.data else { continue };
+            match services.entry(scalar.text.to_string()) {
+                MapEntry::Vacant(vacant) => drop(vacant.insert(node.spot)),
+                MapEntry::Occupied(first) => reader.say(check::twice(&scalar.text, *first.get(), node.spot)),
+            }
+        }
+        let services = services.into_keys().collect();
         Named { services, groups: self.host.as_ref().map(|(_, keys)| keys.group_spots()).unwrap_or_default() }
     }
 }
