@@ -13,8 +13,10 @@
 //! ```
 
 use crate::ids::ProcId;
+use crate::policy::model::Service;
 
 use super::backoff::Wait;
+use super::checks::Checks;
 use super::effect::{ActionId, ServiceState};
 
 /// One instance.
@@ -24,15 +26,20 @@ pub(super) struct Instance {
     pub(super) phase: Phase,
     /// Why it is in this phase, or will leave it.
     pub(super) why: Why,
+    pub(super) checks: Checks,
     pub(super) wait: Wait,
     /// A restart is reserved in the budgets.
     pub(super) ticket: bool,
-    /// The main process that ended last.
-    pub(super) after: Option<ProcId>,
+    /// It is being restarted on purpose: until it has a process again, or is given up.
+    pub(super) renewing: bool,
     /// It was started although its budget was spent: if it ends again before it has been up for long enough, it is held again.
     pub(super) probation: bool,
-    /// It is to be ended and started again, and why.
-    pub(super) renew: Option<Why>,
+    /// What is being started is not what its policy says by now.
+    pub(super) outdated: bool,
+    /// The main process that ended last.
+    pub(super) after: Option<ProcId>,
+    /// Its policy observes, and what would have ended it was told.
+    pub(super) told_end: bool,
     /// The state that was told.
     pub(super) told: ServiceState,
 }
@@ -42,6 +49,14 @@ pub(super) struct Instance {
 pub(super) struct Why {
     pub(super) what: String,
     pub(super) since_ns: u64,
+    /// The step of a ladder that it is the reason for: which ladder, and which step of how many.
+    pub(super) step: Option<(String, u32, u32)>,
+}
+
+impl Why {
+    pub(super) fn new(what: impl Into<String>, since_ns: u64) -> Self {
+        Self { what: what.into(), since_ns, step: None }
+    }
 }
 
 /// What an instance does. Each but `Finished`, and `Held` without a retry, has a time at which it ends or a deed under way.
@@ -71,6 +86,8 @@ pub(super) struct Up {
     pub(super) ready_ns: Option<u64>,
     /// When its readiness is asked for next; `None`: it need not be, or an answer is under way.
     pub(super) ask_ns: Option<u64>,
+    /// The question that is under way.
+    pub(super) asked: Option<u64>,
     /// It was stopped without a signal.
     pub(super) frozen: bool,
 }
@@ -106,6 +123,8 @@ pub(super) enum Hold {
     Spent,
     /// It ended in a way after which it must not be restarted.
     Never,
+    /// Somebody else starts it, and nobody says how to have it restarted.
+    NoWay,
     /// Its policy only observes.
     Observed,
     /// The breaker of this check is open.
@@ -115,16 +134,19 @@ pub(super) enum Hold {
 }
 
 impl Instance {
-    pub(super) const fn new(number: u32, why: Why) -> Self {
+    pub(super) fn new(number: u32, why: Why, policy: &Service, now_ns: u64) -> Self {
         Self {
             number,
             phase: Phase::Down,
             why,
+            checks: Checks::new(policy, now_ns),
             wait: Wait::fresh(),
             ticket: false,
-            after: None,
+            renewing: false,
             probation: false,
-            renew: None,
+            outdated: false,
+            after: None,
+            told_end: false,
             told: ServiceState::Stopped,
         }
     }
@@ -145,5 +167,28 @@ impl Instance {
     /// It has a process, or will have one when a start that is under way is done.
     pub(super) const fn is_alive(&self) -> bool {
         matches!(&self.phase, Phase::Up(_) | Phase::Stopping(_) | Phase::Starting { plan: Some(_), .. })
+    }
+
+    /// It is on its way to be ready.
+    pub(super) const fn is_coming(&self) -> bool {
+        match &self.phase {
+            Phase::Stopping(_) | Phase::Starting { .. } => true,
+            Phase::Up(up) => up.ready_ns.is_none(),
+            _ => self.renewing,
+        }
+    }
+
+    pub(super) fn state(&self) -> ServiceState {
+        match &self.phase {
+            Phase::Down => ServiceState::Waiting,
+            Phase::Backoff { .. } => ServiceState::BackingOff,
+            Phase::Held { .. } => ServiceState::Held,
+            Phase::Finished => ServiceState::Stopped,
+            Phase::Starting { .. } => ServiceState::Starting,
+            Phase::Up(up) if up.ready_ns.is_none() => ServiceState::Starting,
+            Phase::Up(_) if self.checks.is_failing() => ServiceState::Degraded,
+            Phase::Up(_) => ServiceState::Healthy,
+            Phase::Stopping(_) => ServiceState::Stopping,
+        }
     }
 }

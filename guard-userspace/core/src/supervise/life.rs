@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::event::{ExitStatus, Process};
+use crate::event::{Exit, ExitStatus, Process};
+use crate::health::Ending;
 use crate::ids::ProcId;
-use crate::policy::model::{EndStatus, Kill, Port, Readiness, RestartOn};
+use crate::policy::model::{EndStatus, Kill, Mode, Port, Readiness, RestartOn, Scope};
 
-use super::effect::{Ask, Deed, What};
+use super::effect::{Ask, Deed, ServiceState, What};
 use super::input::{Answer, Refused};
 use super::instance::{Hold, Instance, Phase, Stopping, Then, Up, Why};
 use super::members::Member;
@@ -32,17 +33,15 @@ impl Unit {
             Phase::Down | Phase::Backoff { .. } | Phase::Held { .. } | Phase::Finished if !wanted => {
                 self.drop_instance(number, turn);
             }
+            Phase::Starting { plan: None, .. } if !wanted => self.drop_instance(number, turn),
             Phase::Down => self.try_start(number, turn),
             Phase::Backoff { until_ns } if now_ns >= *until_ns => {
                 self.set(number, Phase::Down);
                 self.try_start(number, turn);
             }
-            Phase::Held { hold: Hold::Spent, retry_ns: Some(retry_ns) } if now_ns >= *retry_ns => {
-                self.retry(number, turn);
-            }
+            Phase::Held { retry_ns: Some(retry_ns), .. } if now_ns >= *retry_ns => self.retry(number, turn),
             Phase::Starting { until_ns: Some(until_ns), .. } if now_ns >= *until_ns => {
-                let what = "its processes were not found in time".to_owned();
-                self.failed(number, None, Why { what, since_ns: now_ns }, turn);
+                self.failed(number, None, Why::new("its processes were not found in time", now_ns), turn);
             }
             Phase::Up(_) => self.tend_up(number, wanted, turn),
             Phase::Stopping(stopping) if now_ns >= stopping.next_ns => self.kill(number, turn),
@@ -57,16 +56,16 @@ impl Unit {
             Phase::Held { retry_ns, .. } => *retry_ns,
             Phase::Starting { until_ns, .. } => *until_ns,
             Phase::Up(up) => {
+                if let Some(ready_ns) = up.ready_ns {
+                    let reset = ready_ns.saturating_add(self.policy.restart.backoff.reset_after);
+                    return (!instance.wait.is_fresh() || instance.probation).then_some(reset);
+                }
                 let late = up.since_ns.saturating_add(self.policy.ready.within);
-                let ready = match (up.ready_ns, &self.policy.ready.by) {
-                    (Some(ready_ns), _) => {
-                        let reset = ready_ns.saturating_add(self.policy.restart.backoff.reset_after);
-                        return (!instance.wait.is_fresh() || instance.probation).then_some(reset);
-                    }
-                    (None, Readiness::Delay(delay)) => Some(up.since_ns.saturating_add(*delay)),
-                    (None, _) => up.ask_ns,
+                let ready = match &self.policy.ready.by {
+                    Readiness::Delay(delay) => Some(up.since_ns.saturating_add(*delay)),
+                    _ => up.ask_ns,
                 };
-                ready.into_iter().chain(certain.then_some(late)).min()
+                ready.into_iter().chain((certain && !instance.told_end).then_some(late)).min()
             }
             Phase::Stopping(stopping) => certain.then_some(stopping.next_ns),
             Phase::Down | Phase::Finished => None,
@@ -80,48 +79,60 @@ impl Unit {
     }
 
     /// An instance without a process is not wanted any more.
-    fn drop_instance(&mut self, number: u32, turn: &mut Turn<'_>) {
+    pub(super) fn drop_instance(&mut self, number: u32, turn: &mut Turn<'_>) {
         let Some(instance) = self.instances.remove(&number) else { return };
         if instance.ticket {
             turn.shared.release(&mut self.window, self.policy.group.as_deref());
         }
-        if instance.told != super::ServiceState::Stopped {
-            let what = What::State {
-                from: instance.told,
-                to: super::ServiceState::Stopped,
-                why: "it is not wanted".to_owned(),
-            };
+        turn.shared.members.disband(self.slot, number);
+        if instance.told != ServiceState::Stopped {
+            let (from, why) = (instance.told, self.why_gone(number).what);
+            let what = What::State { from, to: ServiceState::Stopped, why };
             turn.shared.tell(turn.now_ns, self.subject(Some(number)), what);
         }
+    }
+
+    /// Why an instance is not wanted.
+    fn why_gone(&self, number: u32) -> Why {
+        let why = if !self.wanted {
+            self.stop_why.clone()
+        } else if number >= self.target {
+            self.scale_why.clone()
+        } else {
+            None
+        };
+        why.unwrap_or_else(|| Why::new("it is not wanted", 0))
     }
 
     /// Starts an instance, if it may be.
     fn try_start(&mut self, number: u32, turn: &mut Turn<'_>) {
         if let Some((hold, why)) = self.hold.clone() {
-            return self.hold_instance(number, hold, None, why);
+            return self.hold_instance(number, hold, None, why, turn);
         }
+        let Some(run) = self.run() else { return self.try_renew(number, turn) };
         if !self.may_start(turn.shared) {
             return;
         }
-        let Some(run) = self.run() else { return };
         let run = Box::new(self.fill(number).run(run));
-        let Some(instance) = self.instances.get_mut(&number) else { return };
-        let (why, after) = (instance.why.clone(), instance.after);
-        let restart = std::mem::take(&mut instance.ticket);
+        let Some(instance) = self.instances.get(&number) else { return };
+        let (why, after, restart) = (instance.why.clone(), instance.after, instance.ticket);
         if restart {
-            turn.shared.spend(turn.now_ns, &mut self.window, self.policy.group.as_deref());
+            self.spend(number, turn);
         }
         let because = self.because(&why, restart, turn.now_ns);
-        let notify = self.policy.ready.by == Readiness::Notify;
-        let plan =
-            self.plan(Some(number), Deed::Start { run, notify, after }, because, Job::Start(number), turn);
+        let deed = Deed::Start { run, notify: self.notifies(), after };
+        let plan = self.plan(Some(number), deed, because, Job::Start(number), turn);
         if self.acts() {
             turn.shared.members.starting(true);
             self.set(number, Phase::Starting { plan: Some(plan), until_ns: None });
         } else {
-            let why = Why { what: "its policy only observes".to_owned(), since_ns: turn.now_ns };
-            self.hold_instance(number, Hold::Observed, None, why);
+            let why = Why::new("its policy only observes", turn.now_ns);
+            self.hold_instance(number, Hold::Observed, None, why, turn);
         }
+    }
+
+    pub(super) fn notifies(&self) -> bool {
+        self.policy.ready.by == Readiness::Notify
     }
 
     /// The start of an instance is done, or failed.
@@ -131,25 +142,26 @@ impl Unit {
         result: Result<Option<Arc<Process>>, Refused>,
         turn: &mut Turn<'_>,
     ) {
+        let why = match result {
+            Ok(Some(process)) => {
+                self.up(number, process.id, turn.now_ns, turn);
+                return turn.shared.members.starting(false);
+            }
+            Ok(None) => "no process came of its start".to_owned(),
+            Err(refused) => format!("it could not be started: {}", refused.why),
+        };
         turn.shared.members.starting(false);
-        match result {
-            Ok(Some(process)) => self.up(number, process.id, turn),
-            Ok(None) => {
-                let what = "no process came of its start".to_owned();
-                self.failed(number, None, Why { what, since_ns: turn.now_ns }, turn);
-            }
-            Err(refused) => {
-                let what = format!("it could not be started: {}", refused.why);
-                self.failed(number, None, Why { what, since_ns: turn.now_ns }, turn);
-            }
-        }
+        self.failed(number, None, Why::new(why, turn.now_ns), turn);
     }
 
     /// An instance has a process.
-    pub(super) fn up(&mut self, number: u32, main: ProcId, turn: &mut Turn<'_>) {
+    pub(super) fn up(&mut self, number: u32, main: ProcId, since_ns: u64, turn: &mut Turn<'_>) {
         let now_ns = turn.now_ns;
         let ask_ns = matches!(self.policy.ready.by, Readiness::Probe(_)).then_some(now_ns);
-        self.set(number, Phase::Up(Up { main, since_ns: now_ns, ready_ns: None, ask_ns, frozen: false }));
+        let Some(instance) = self.instances.get_mut(&number) else { return };
+        instance.phase = Phase::Up(Up { main, since_ns, ready_ns: None, ask_ns, asked: None, frozen: false });
+        (instance.renewing, instance.told_end) = (false, false);
+        instance.checks.gauges.begin(since_ns);
         let caught = turn.shared.members.catch_up(main, Member { slot: self.slot, instance: number });
         if self.policy.ready.by == Readiness::Started {
             self.is_ready(number, "its program runs", turn);
@@ -157,19 +169,27 @@ impl Unit {
         for port in caught.ports {
             self.listens(number, port, turn);
         }
-        if let Some((time_ns, status)) = caught.end {
-            self.ended(number, time_ns, status, turn);
+        if let Some((time_ns, exit)) = caught.end {
+            return self.ended(number, time_ns, &exit, turn);
+        }
+        if let Some(instance) = self.instances.get_mut(&number)
+            && std::mem::take(&mut instance.outdated)
+        {
+            let why = Why::new("its policy runs something else now", now_ns);
+            self.end(number, Then::Anew, &why, turn);
         }
     }
 
     /// An instance is ready.
     pub(super) fn is_ready(&mut self, number: u32, what: &str, turn: &Turn<'_>) {
+        let policy = Arc::clone(&self.policy);
         let Some(instance) = self.instances.get_mut(&number) else { return };
         if let Phase::Up(up) = &mut instance.phase
             && up.ready_ns.is_none()
         {
             (up.ready_ns, up.ask_ns) = (Some(turn.now_ns), None);
-            instance.why = Why { what: what.to_owned(), since_ns: turn.now_ns };
+            instance.why = Why::new(what, turn.now_ns);
+            instance.checks.begin(&policy, Scope::Instance, turn.now_ns);
         }
     }
 
@@ -185,12 +205,22 @@ impl Unit {
         }
     }
 
+    /// It said `READY=1`.
+    pub(super) fn notified(&mut self, number: u32, turn: &Turn<'_>) {
+        if self.notifies() {
+            self.is_ready(number, "it said READY=1", turn);
+        }
+    }
+
     /// What the readiness probe found.
-    pub(super) fn ready_answer(&mut self, number: u32, answer: &Answer, turn: &Turn<'_>) {
+    pub(super) fn ready_answer(&mut self, number: u32, question: u64, answer: &Answer, turn: &Turn<'_>) {
+        let Some(Instance { phase: Phase::Up(up), .. }) = self.instances.get_mut(&number) else { return };
+        if up.asked.take_if(|asked| *asked == question).is_none() {
+            return;
+        }
         if *answer == Answer::Pass {
             return self.is_ready(number, "its readiness probe passed", turn);
         }
-        let Some(Instance { phase: Phase::Up(up), .. }) = self.instances.get_mut(&number) else { return };
         if up.ready_ns.is_none() {
             let (shortest, longest) = READY_EVERY_NS;
             let wait = (turn.now_ns.saturating_sub(up.since_ns) / 10).clamp(shortest, longest);
@@ -199,14 +229,14 @@ impl Unit {
     }
 
     fn tend_up(&mut self, number: u32, wanted: bool, turn: &mut Turn<'_>) {
+        let fenced = self.is_fenced();
         let Some(instance) = self.instances.get_mut(&number) else { return };
         let Phase::Up(up) = &mut instance.phase else { return };
         let now_ns = turn.now_ns;
-        if !wanted {
-            return self.end(number, Then::Gone, None, turn);
-        }
-        if let Some(why) = instance.renew.clone() {
-            return self.end(number, Then::Again, Some(why), turn);
+        if !wanted || fenced {
+            let why = self.hold.as_ref().filter(|_| wanted).map(|(_, why)| why.clone());
+            let why = why.unwrap_or_else(|| self.why_gone(number));
+            return self.end_once(number, Then::Gone, &why, turn);
         }
         if let Some(ready_ns) = up.ready_ns {
             if now_ns >= ready_ns.saturating_add(self.policy.restart.backoff.reset_after) {
@@ -225,40 +255,53 @@ impl Unit {
         let within = self.policy.ready.within;
         if now_ns >= since_ns.saturating_add(within) {
             let what = format!("it was not ready within {}", text::span(within));
-            let why = Why { what: what.clone(), since_ns };
-            return self.end(number, Then::Failed(what), Some(why), turn);
+            let why = Why::new(what.clone(), since_ns);
+            return self.end_once(number, Then::Failed(what), &why, turn);
         }
         if up.ask_ns.is_some_and(|ask_ns| now_ns >= ask_ns) {
             up.ask_ns = None;
             if let Readiness::Probe(probe) = &self.policy.ready.by {
                 let probe = Box::new(self.fill(number).probe(probe));
-                turn.shared.ask(self.slot, self.subject(Some(number)), None, Ask::Probe(probe));
+                let asked = turn.shared.ask(self.slot, self.subject(Some(number)), None, Ask::Probe(probe));
+                if let Some(Instance { phase: Phase::Up(up), .. }) = self.instances.get_mut(&number) {
+                    up.asked = Some(asked);
+                }
             }
         }
     }
 
-    /// Asks a living instance to end.
-    pub(super) fn end(&mut self, number: u32, then: Then, why: Option<Why>, turn: &mut Turn<'_>) {
+    /// Asks a living instance to end, or says once that it would.
+    fn end_once(&mut self, number: u32, then: Then, why: &Why, turn: &mut Turn<'_>) {
+        let Some(instance) = self.instances.get_mut(&number) else { return };
+        let acts = self.policy.mode == Mode::Act;
+        if !std::mem::replace(&mut instance.told_end, !acts) {
+            self.end(number, then, why, turn);
+        }
+    }
+
+    /// Asks a living instance to end. If its policy only observes, this is recorded, and nothing is assumed.
+    pub(super) fn end(&mut self, number: u32, then: Then, why: &Why, turn: &mut Turn<'_>) {
         if then == Then::Gone && !self.wanted && !self.may_end(turn.shared) {
             return;
         }
-        if !turn.shared.certain {
+        if self.acts() && !turn.shared.certain {
             turn.shared.deferred.insert(self.slot);
             return;
         }
+        let acts = self.acts();
         let Some(instance) = self.instances.get_mut(&number) else { return };
         let Phase::Up(up) = &instance.phase else { return };
         let (main, frozen) = (up.main, up.frozen);
-        let why = why.unwrap_or_else(|| Why { what: "it is not wanted".to_owned(), since_ns: turn.now_ns });
-        instance.why = why.clone();
-        instance.renew = None;
         let stop = self.policy.stop;
         let restart = then == Then::Again;
         let next_ns = turn.now_ns.saturating_add(stop.timeout);
-        if self.acts() {
-            self.set(number, Phase::Stopping(Stopping { main, then, next_ns, kills: 0 }));
+        if acts {
+            instance.why = why.clone();
+            instance.renewing |= matches!(then, Then::Again | Then::Anew);
+            instance.checks.end();
+            instance.phase = Phase::Stopping(Stopping { main, then, next_ns, kills: 0 });
         }
-        let because = self.because(&why, restart, turn.now_ns);
+        let because = self.because(why, restart, turn.now_ns);
         if frozen {
             self.plan(Some(number), Deed::Thaw(main), because.clone(), Job::Plain, turn);
         }
@@ -277,74 +320,85 @@ impl Unit {
         let target = stopping.main;
         stopping.next_ns = turn.now_ns.saturating_add(KILL_AGAIN_NS << stopping.kills.min(6));
         stopping.kills = stopping.kills.saturating_add(1);
-        let what = format!("it did not end within {} of being asked", text::span(self.policy.stop.timeout));
-        let why = Why { what, since_ns: turn.now_ns };
-        let because = self.because(&why, false, turn.now_ns);
+        let what =
+            format!("it did not end within {} of being asked to", text::span(self.policy.stop.timeout));
+        let because = self.because(&Why::new(what, turn.now_ns), false, turn.now_ns);
         let kill = self.policy.stop.kill;
         self.plan(Some(number), Deed::Kill { target, kill }, because, Job::Plain, turn);
     }
 
     /// Kills what main processes that ended have left.
     pub(super) fn clear_away(&mut self, turn: &mut Turn<'_>) {
-        if !turn.shared.certain {
-            if !self.leftovers.is_empty() {
-                turn.shared.deferred.insert(self.slot);
-            }
+        if self.leftovers.is_empty() {
             return;
         }
-        for target in std::mem::take(&mut self.leftovers) {
-            let why = Why { what: "its main process has ended".to_owned(), since_ns: turn.now_ns };
+        if !turn.shared.certain {
+            turn.shared.deferred.insert(self.slot);
+            return;
+        }
+        for (number, target) in std::mem::take(&mut self.leftovers) {
+            let why = Why::new("its main process has ended, and what it left must not live on", turn.now_ns);
             let because = self.because(&why, false, turn.now_ns);
             let kill = self.policy.stop.kill;
-            self.plan(None, Deed::Kill { target, kill }, because, Job::Plain, turn);
+            self.plan(Some(number), Deed::Kill { target, kill }, because, Job::Plain, turn);
         }
     }
 
     /// A main process has ended.
-    pub(super) fn ended(&mut self, number: u32, time_ns: u64, status: ExitStatus, turn: &mut Turn<'_>) {
-        turn.shared.members.disband(self.slot, number);
+    pub(super) fn ended(&mut self, number: u32, time_ns: u64, exit: &Exit, turn: &mut Turn<'_>) {
+        let policy = Arc::clone(&self.policy);
         let Some(instance) = self.instances.get_mut(&number) else { return };
         let Some(main) = instance.main() else { return };
+        turn.shared.members.disband(self.slot, number);
         instance.after = Some(main);
+        instance.checks.end();
         let then = match &instance.phase {
             Phase::Stopping(stopping) => Some(stopping.then.clone()),
-            _ => None,
+            _ => {
+                if let Some(ending) = Ending::of(exit, &policy.restart.success) {
+                    instance.checks.gauges.ended(time_ns, ending);
+                }
+                None
+            }
         };
         instance.phase = Phase::Down;
-        if self.run().is_some() && self.policy.stop.kill != Kill::Process {
-            self.leftovers.push(main);
+        if policy.stop.kill != Kill::Process && self.run().is_some() && self.acts() {
+            self.leftovers.push((number, main));
             self.clear_away(turn);
         }
-        let what = text::end(status);
-        let why = Why { what, since_ns: time_ns };
+        let why = Why::new(text::end(exit), time_ns);
         match then {
             Some(Then::Gone | Then::Again | Then::Anew) => {}
-            Some(Then::Failed(what)) => {
-                self.failed(number, Some(status), Why { what, since_ns: time_ns }, turn);
-            }
-            None => self.failed(number, Some(status), why, turn),
+            Some(Then::Failed(what)) => self.failed(number, None, Why::new(what, time_ns), turn),
+            None if self.is_being_renewed(number, turn) => {}
+            None => self.failed(number, Some(exit.status), why, turn),
         }
     }
 
     /// An instance ended unasked, or could not be started.
-    fn failed(&mut self, number: u32, status: Option<ExitStatus>, why: Why, turn: &mut Turn<'_>) {
+    pub(super) fn failed(&mut self, number: u32, status: Option<ExitStatus>, why: Why, turn: &mut Turn<'_>) {
         let restart = &self.policy.restart;
         let is =
             |list: &[EndStatus]| status.is_some_and(|status| list.iter().any(|&end| matches(end, status)));
         let (success, never) = (is(&restart.success), is(&restart.never));
         let (on, slow) = (restart.on, restart.slow_retry);
         let Some(instance) = self.instances.get_mut(&number) else { return };
-        instance.phase = Phase::Down;
-        instance.why = why.clone();
+        (instance.phase, instance.why, instance.renewing) = (Phase::Down, why.clone(), false);
+        if instance.ticket {
+            instance.ticket = false;
+            turn.shared.release(&mut self.window, self.policy.group.as_deref());
+        }
         if never || on == RestartOn::Never && !success {
-            return self.hold_instance(number, Hold::Never, None, why);
+            let what = format!("{}; after that it must not be restarted", why.what);
+            return self.hold_instance(number, Hold::Never, None, Why { what, ..why }, turn);
         }
         if success && on != RestartOn::Always {
             return self.set(number, Phase::Finished);
         }
         if instance.probation {
             let retry_ns = turn.now_ns.saturating_add(slow);
-            return self.hold_instance(number, Hold::Spent, Some(retry_ns), why);
+            let what = format!("{}; one try every {}", why.what, text::span(slow));
+            return self.hold_instance(number, Hold::Spent, Some(retry_ns), Why { what, ..why }, turn);
         }
         match turn.shared.reserve(turn.now_ns, &mut self.window, self.policy.group.as_deref()) {
             Ok(()) => {
@@ -357,36 +411,60 @@ impl Unit {
     }
 
     /// No budget is left for an instance that ended.
-    fn hold_spent(&mut self, number: u32, spent: &Spent, why: Why, turn: &mut Turn<'_>) {
+    pub(super) fn hold_spent(&mut self, number: u32, spent: &Spent, why: Why, turn: &mut Turn<'_>) {
         let slow = self.policy.restart.slow_retry;
         let retry_ns = turn.now_ns.saturating_add(slow).max(spent.next_ns.unwrap_or_default());
         let what = format!("{}; {} are spent; one try every {}", why.what, spent.what, text::span(slow));
-        self.hold_instance(number, Hold::Spent, Some(retry_ns), Why { what, ..why });
+        self.hold_instance(number, Hold::Spent, Some(retry_ns), Why { what, ..why }, turn);
     }
 
-    /// An instance is not started any more.
-    pub(super) fn hold_instance(&mut self, number: u32, hold: Hold, retry_ns: Option<u64>, why: Why) {
+    /// An instance is not started any more; nobody is left in the dark about that.
+    pub(super) fn hold_instance(
+        &mut self,
+        number: u32,
+        hold: Hold,
+        retry_ns: Option<u64>,
+        why: Why,
+        turn: &mut Turn<'_>,
+    ) {
         let Some(instance) = self.instances.get_mut(&number) else { return };
+        if instance.ticket {
+            instance.ticket = false;
+            turn.shared.release(&mut self.window, self.policy.group.as_deref());
+        }
+        instance.renewing = false;
+        // What holds the whole service is told by what holds it, and a slow try that failed was expected to.
+        let news = matches!(hold, Hold::Never | Hold::NoWay) || hold == Hold::Spent && !instance.probation;
         instance.phase = Phase::Held { hold, retry_ns };
-        instance.why = why;
+        instance.why = why.clone();
+        if news && !self.has_held_ladder() {
+            self.cry(Some(number), &why, turn);
+        }
     }
 
     /// One slow try of an instance whose budget is spent.
     fn retry(&mut self, number: u32, turn: &mut Turn<'_>) {
-        let group = self.policy.group.as_deref();
-        match turn.shared.reserve(turn.now_ns, &mut self.window, group) {
+        let slow = self.policy.restart.slow_retry.max(1);
+        match turn.shared.reserve(turn.now_ns, &mut self.window, self.policy.group.as_deref()) {
             Ok(()) => {
                 let Some(instance) = self.instances.get_mut(&number) else { return };
                 (instance.ticket, instance.probation, instance.phase) = (true, true, Phase::Down);
+                let what = format!("{}: one try every {}", short(&instance.why.what), text::span(slow));
+                instance.why.what = what;
                 self.try_start(number, turn);
             }
             Err(spent) => {
-                let slow = turn.now_ns.saturating_add(self.policy.restart.slow_retry.max(1));
-                let retry_ns = spent.next_ns.filter(|&next_ns| next_ns > turn.now_ns).unwrap_or(slow);
+                let later = turn.now_ns.saturating_add(slow);
+                let retry_ns = spent.next_ns.filter(|&next_ns| next_ns > turn.now_ns).unwrap_or(later);
                 self.set(number, Phase::Held { hold: Hold::Spent, retry_ns: Some(retry_ns) });
             }
         }
     }
+}
+
+/// What comes before the first semicolon: how it ended.
+fn short(what: &str) -> &str {
+    what.split_once(';').map_or(what, |(first, _)| first)
 }
 
 fn matches(end: EndStatus, status: ExitStatus) -> bool {

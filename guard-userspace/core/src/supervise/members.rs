@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{ExitStatus, Process};
+use crate::event::{Cgroup, Exit, Process};
 use crate::ids::ProcId;
 
 use super::shared::Slot;
@@ -26,17 +26,20 @@ pub(super) struct Members {
     of: FxHashMap<ProcId, Member>,
     /// By instance, for those that must be named.
     by: FxHashMap<(Slot, u32), BTreeSet<ProcId>>,
+    /// Whose a control group is, by its path (or its id, where that is not known), and the other way round.
+    groups: FxHashMap<String, Member>,
+    group_of: FxHashMap<(Slot, u32), String>,
     /// Starts under way.
     starting: u32,
     early: VecDeque<Early>,
 }
 
 /// Something that happened to a process while a start was under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Early {
     Born { child: ProcId, parent: ProcId },
     Listens { id: ProcId, port: u16 },
-    Ended { id: ProcId, time_ns: u64, status: ExitStatus },
+    Ended { id: ProcId, time_ns: u64, exit: Box<Exit> },
 }
 
 impl Members {
@@ -72,12 +75,32 @@ impl Members {
         for id in self.by.remove(&(slot, instance)).unwrap_or_default() {
             self.of.remove(&id);
         }
+        if let Some(group) = self.group_of.remove(&(slot, instance)) {
+            self.groups.remove(&group);
+        }
+    }
+
+    /// What is measured of a member's control group is measured of its instance.
+    pub(super) fn place(&mut self, process: &Process) {
+        let (Some(member), Some(group)) = (self.get(process.id), name(&process.cgroup)) else { return };
+        if let std::collections::hash_map::Entry::Vacant(place) =
+            self.group_of.entry((member.slot, member.instance))
+        {
+            self.groups.insert(place.insert(group).clone(), member);
+        }
+    }
+
+    /// Whose a control group is.
+    pub(super) fn in_cgroup(&self, cgroup: &Cgroup) -> Option<Member> {
+        self.groups.get(&name(cgroup)?).copied()
     }
 
     /// A service is gone.
     pub(super) fn forget(&mut self, slot: Slot) {
         self.of.retain(|_, member| member.slot != slot);
         self.by.retain(|(whose, _), _| *whose != slot);
+        self.groups.retain(|_, member| member.slot != slot);
+        self.group_of.retain(|(whose, _), _| *whose != slot);
     }
 
     /// The processes of an instance, in order.
@@ -85,24 +108,23 @@ impl Members {
         self.by.get(&(slot, instance)).into_iter().flatten().copied()
     }
 
-    /// How many processes are known.
-    pub(super) fn len(&self) -> usize {
-        self.of.len()
+    /// A fork: the child is whose the parent is.
+    pub(super) fn born(&mut self, child: &Process) {
+        if self.starting > 0 {
+            self.remember(Early::Born { child: child.id, parent: child.parent });
+        }
+        if let Some(member) = self.get(child.parent) {
+            self.add(child.id, member);
+        }
     }
 
-    /// A fork: the child is whose the parent is.
-    pub(super) fn born(&mut self, child: &Process) -> Option<Member> {
-        self.remember(Early::Born { child: child.id, parent: child.parent });
-        let member = self.get(child.parent)?;
-        self.add(child.id, member);
-        Some(member)
+    /// Whether what happens must be remembered, for a start that is under way.
+    pub(super) const fn is_starting(&self) -> bool {
+        self.starting > 0
     }
 
     /// Remembers for a start that is under way.
     pub(super) fn remember(&mut self, early: Early) {
-        if self.starting == 0 {
-            return;
-        }
         if self.early.len() >= EARLY_EVENTS {
             self.early.pop_front();
         }
@@ -114,27 +136,36 @@ impl Members {
     pub(super) fn catch_up(&mut self, main: ProcId, member: Member) -> CaughtUp {
         let mut caught = CaughtUp::default();
         self.add(main, member);
-        for early in std::mem::take(&mut self.early) {
+        let early = std::mem::take(&mut self.early);
+        for early in &early {
             match early {
-                Early::Born { child, parent } if self.get(parent) == Some(member) => self.add(child, member),
-                Early::Listens { id, port } if self.get(id) == Some(member) => caught.ports.push(port),
-                Early::Ended { id, time_ns, status } if self.get(id) == Some(member) => {
-                    self.remove(id);
-                    if id == main {
-                        caught.end = Some((time_ns, status));
+                Early::Born { child, parent } if self.get(*parent) == Some(member) => {
+                    self.add(*child, member)
+                }
+                Early::Listens { id, port } if self.get(*id) == Some(member) => caught.ports.push(*port),
+                Early::Ended { id, time_ns, exit } if self.get(*id) == Some(member) => {
+                    self.remove(*id);
+                    if *id == main {
+                        caught.end = Some((*time_ns, exit.clone()));
                     }
                 }
                 _ => {}
             }
-            self.early.push_back(early);
         }
+        self.early = early;
         caught
     }
+}
+
+/// What a control group is known by: the same in all hierarchies, if its path is.
+fn name(cgroup: &Cgroup) -> Option<String> {
+    let id = || (cgroup.id != 0).then(|| format!("{}:{}", cgroup.hierarchy, cgroup.id));
+    cgroup.path.as_deref().filter(|path| *path != "/").map(str::to_owned).or_else(id)
 }
 
 /// What happened before a main process was known.
 #[derive(Debug, Default)]
 pub(super) struct CaughtUp {
     pub(super) ports: Vec<u16>,
-    pub(super) end: Option<(u64, ExitStatus)>,
+    pub(super) end: Option<(u64, Box<Exit>)>,
 }

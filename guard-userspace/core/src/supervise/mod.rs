@@ -8,24 +8,34 @@
 //! Effect::{Act, Ask, Tell}
 //! ```
 
-#![expect(dead_code, reason = "what is to come uses the rest")]
-
+mod adopted;
 mod backoff;
 mod budget;
+mod checks;
+mod clock;
+mod commands;
 mod dice;
 mod effect;
+mod failover;
 mod fill;
 mod input;
 mod instance;
+mod ladder;
 mod life;
 mod members;
+mod reload;
+mod roles;
+mod scale;
 mod shared;
+mod steps;
 mod supervisor;
 mod text;
 mod unit;
 
+pub use clock::Clock;
 pub use effect::{
     About, ActionId, Ask, Because, Deed, Effect, Notice, Plan, Question, ServiceState, Subject, What,
 };
 pub use input::{Answer, Command, Done, Input, Refused};
+pub use reload::Disturbance;
 pub use supervisor::{Settings, Supervisor};

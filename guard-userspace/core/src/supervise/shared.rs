@@ -8,8 +8,12 @@ use rustc_hash::FxHashMap;
 use crate::policy::model::{Condition, Host, Mode};
 
 use super::budget::Window;
-use super::effect::{ActionId, Effect, Notice, Plan, Question, ServiceState, Subject, What};
+use super::clock::Clock;
+use super::effect::{ActionId, Ask, Effect, Notice, Plan, Question, ServiceState, Subject, What};
+use super::ladder::Key;
 use super::members::Members;
+use super::roles::Roles;
+use super::text;
 
 /// A service's number within its supervisor.
 pub(super) type Slot = u32;
@@ -21,6 +25,14 @@ pub(super) struct Shared {
     /// Whether the process table can be relied on.
     pub(super) certain: bool,
     pub(super) seed: u64,
+    pub(super) clock: Clock,
+    /// Services by name, without those that are gone and have processes left.
+    pub(super) slots: BTreeMap<Arc<str>, Slot>,
+    pub(super) roles: Roles,
+    /// Steps that wait for somebody's consent.
+    pub(super) approvals: BTreeMap<ActionId, (Slot, Key)>,
+    /// The number under which somebody agreed to what is planned next.
+    pub(super) agreed: Option<ActionId>,
     /// Services that must be looked at again within this turn.
     pub(super) poked: BTreeSet<Slot>,
     /// Services that have something to do to the living once the table is certain again.
@@ -56,8 +68,12 @@ pub(super) struct Standing {
 pub(super) enum Job {
     /// The start of this instance.
     Start(u32),
-    /// The restart of an adopted service.
+    /// The restart of an adopted service, for this instance.
     Renew(u32),
+    /// A step of a ladder.
+    Step(Key),
+    /// A step of a failover.
+    Role,
     /// Nothing that waits for it.
     Plain,
 }
@@ -72,11 +88,16 @@ pub(super) struct Spent {
 }
 
 impl Shared {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, clock: Clock) -> Self {
         Self {
             effects: VecDeque::new(),
             certain: true,
             seed,
+            clock,
+            slots: BTreeMap::new(),
+            roles: Roles::default(),
+            approvals: BTreeMap::new(),
+            agreed: None,
             poked: BTreeSet::new(),
             deferred: BTreeSet::new(),
             standings: BTreeMap::new(),
@@ -99,7 +120,11 @@ impl Shared {
         }
     }
 
+    /// The number of the next plan: that under which it was agreed to, if it was.
     pub(super) const fn next_action(&mut self) -> ActionId {
+        if let Some(agreed) = self.agreed.take() {
+            return agreed;
+        }
         self.last_action += 1;
         ActionId(self.last_action)
     }
@@ -122,13 +147,7 @@ impl Shared {
     }
 
     /// Asks, and gives the question's number.
-    pub(super) fn ask(
-        &mut self,
-        slot: Slot,
-        subject: Subject,
-        check: Option<Arc<str>>,
-        ask: super::effect::Ask,
-    ) -> u64 {
+    pub(super) fn ask(&mut self, slot: Slot, subject: Subject, check: Option<Arc<str>>, ask: Ask) -> u64 {
         self.last_question += 1;
         let id = self.last_question;
         self.questions.insert(id, (slot, subject.clone(), check.clone()));
@@ -147,7 +166,31 @@ impl Shared {
         self.questions.retain(|_, (whose, ..)| *whose != slot);
         self.standings.remove(&slot);
         self.deferred.remove(&slot);
+        self.approvals.retain(|_, (whose, _)| *whose != slot);
         self.members.forget(slot);
+    }
+
+    /// The service of this name, if it is healthy.
+    pub(super) fn healthy(&self, name: &str) -> Option<Slot> {
+        let slot = self.slots.get(name)?;
+        (self.standings.get(slot)?.state == ServiceState::Healthy).then_some(*slot)
+    }
+
+    pub(super) fn name(&self, slot: Slot) -> Arc<str> {
+        self.standings.get(&slot).map_or_else(|| "?".into(), |standing| Arc::clone(&standing.name))
+    }
+
+    /// A service holds the primary role from now on.
+    pub(super) fn give_role(&mut self, slot: Slot, token: u64, now_ns: u64) {
+        self.roles.give(slot);
+        self.tell_role(slot, token, now_ns);
+    }
+
+    pub(super) fn tell_role(&mut self, slot: Slot, token: u64, now_ns: u64) {
+        let name = self.slots.iter().find(|(_, known)| **known == slot).map(|(name, _)| Arc::clone(name));
+        if let Some(service) = name {
+            self.tell(now_ns, Subject { service, instance: None }, What::Role { token });
+        }
     }
 
     /// Reserves a restart in every budget that it counts against.
@@ -166,7 +209,7 @@ impl Shared {
             if window.left(now_ns) == 0 {
                 let next_ns = window.next_ns(now_ns);
                 let first = spent.get_or_insert_with(|| {
-                    let what = super::text::budget(window.budget());
+                    let what = text::budget(window.budget());
                     Spent { what: format!("{what}{}", whose.as_deref().unwrap_or_default()), next_ns }
                 });
                 first.next_ns = first.next_ns.max(next_ns);

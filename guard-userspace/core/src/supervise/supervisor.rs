@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::event::{Action, Event};
-use crate::policy::set::PolicySet;
+use crate::event::{Action, Event, Exit, Process};
+use crate::health::{Ending, Gauges};
+use crate::ids::ProcId;
+use crate::select::{Claims, Shift, Standing};
 
+use super::clock::Clock;
 use super::effect::{Effect, ServiceState, What};
-use super::input::{Command, Done, Input, Refused};
+use super::input::{Answer, Done, Input, Refused};
+use super::instance::Instance;
 use super::members::Early;
 use super::shared::{Job, Shared, Slot};
 use super::unit::{Turn, Unit};
@@ -17,15 +21,20 @@ use super::unit::{Turn, Unit};
 pub struct Settings {
     /// From which all dice come: same inputs, same seed, same effects.
     pub seed: u64,
+    /// What time it is, for guards that ask for it.
+    pub clock: Clock,
 }
 
 /// Keeps services as their policies say, by telling others what to do.
 #[derive(Debug)]
 pub struct Supervisor {
-    units: BTreeMap<Slot, Unit>,
-    slots: BTreeMap<Arc<str>, Slot>,
-    last_slot: Slot,
-    shared: Shared,
+    pub(super) units: BTreeMap<Slot, Unit>,
+    pub(super) last_slot: Slot,
+    pub(super) shared: Shared,
+    /// Whose processes are found, of adopted services.
+    pub(super) claims: Claims,
+    /// The services of the policies, in their order.
+    pub(super) places: Vec<Option<Slot>>,
     /// When each service has something to do.
     due: BTreeSet<(u64, Slot)>,
     due_of: BTreeMap<Slot, u64>,
@@ -37,35 +46,34 @@ impl Supervisor {
     pub fn new(settings: Settings) -> Self {
         Self {
             units: BTreeMap::new(),
-            slots: BTreeMap::new(),
             last_slot: 0,
-            shared: Shared::new(settings.seed),
+            shared: Shared::new(settings.seed, settings.clock),
+            claims: Claims::default(),
+            places: vec![],
             due: BTreeSet::new(),
             due_of: BTreeMap::new(),
         }
     }
 
+    /// The wall clock was set.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.shared.clock = clock;
+    }
+
     /// Takes in what happened. `now_ns` never runs backwards.
     pub fn handle(&mut self, now_ns: u64, input: Input<'_>) {
         match input {
-            Input::Policies(set) => self.policies(&set),
-            Input::Found(_) => {}
+            Input::Policies(set) => self.policies(now_ns, &set),
+            Input::Found(process) => self.found(now_ns, process),
             Input::Event(event) => self.event(now_ns, event),
             Input::Certain(certain) => self.certain(certain),
             Input::Answered { question, answer, took_ns } => {
-                let _ = took_ns;
-                if let Some((slot, subject, check)) = self.shared.answered(question)
-                    && let (Some(number), None) = (subject.instance, check)
-                {
-                    self.with(now_ns, slot, |unit, turn| unit.ready_answer(number, &answer, turn));
-                }
+                self.answered(now_ns, question, &answer, took_ns)
             }
             Input::Done { id, result } => self.done(now_ns, id, result),
             Input::Notified(id) => {
                 if let Some(member) = self.shared.members.get(id) {
-                    self.with(now_ns, member.slot, |unit, turn| {
-                        unit.is_ready(member.instance, "it said READY=1", turn);
-                    });
+                    self.with(now_ns, member.slot, |unit, turn| unit.notified(member.instance, turn));
                 }
             }
             Input::Command(command) => self.command(now_ns, command),
@@ -96,120 +104,174 @@ impl Supervisor {
         self.shared.effects.pop_front()
     }
 
-    /// The state of a service, as it was last told; `None`: there is no such service.
+    /// The state of a service; `None`: there is no such service.
     #[must_use]
     pub fn state(&self, service: &str) -> Option<ServiceState> {
-        self.units.get(self.slots.get(service)?).map(Unit::state)
+        self.units.get(self.shared.slots.get(service)?).map(Unit::state)
     }
 
-    fn policies(&mut self, set: &PolicySet) {
-        self.shared.set_host(&set.host);
-        for policy in &set.services {
-            if self.slots.contains_key(policy.name.as_str()) {
-                continue;
-            }
-            self.last_slot += 1;
-            let slot = self.last_slot;
-            let unit = Unit::new(slot, Arc::clone(policy), self.shared.seed);
-            self.slots.insert(Arc::clone(&unit.name), slot);
-            self.units.insert(slot, unit);
-            self.shared.poked.insert(slot);
-        }
-        self.connect();
-    }
-
-    /// Finds who depends on whom.
-    fn connect(&mut self) {
-        let mut needed_by: BTreeMap<Slot, Vec<Slot>> = BTreeMap::new();
-        for unit in self.units.values_mut() {
-            unit.needs.clear();
-            for needed in &unit.policy.depends_on {
-                let Some(&slot) = self.slots.get(needed.service.as_str()) else { continue };
-                unit.needs.push((slot, needed.until));
-                needed_by.entry(slot).or_default().push(unit.slot);
-            }
-        }
-        for unit in self.units.values_mut() {
-            unit.needed_by = needed_by.remove(&unit.slot).unwrap_or_default();
-        }
+    pub(super) fn is_retiring(&self, slot: Slot) -> bool {
+        self.units.get(&slot).is_none_or(|unit| unit.retiring)
     }
 
     fn event(&mut self, now_ns: u64, event: &Event) {
+        let mut shifts = vec![];
+        self.claims.event(event, &mut shifts);
         match &event.action {
-            Action::Fork { process } => {
-                self.shared.members.born(process);
-            }
+            Action::Fork { process } => self.shared.members.born(process),
             Action::Exit { process, exit } => {
-                let (id, time_ns, status) = (process.id, event.time_ns, exit.status);
-                self.shared.members.remember(Early::Ended { id, time_ns, status });
-                if let Some(member) = self.shared.members.remove(id) {
-                    self.with(now_ns, member.slot, |unit, turn| {
-                        if unit.instances.get(&member.instance).and_then(|one| one.main()) == Some(id) {
-                            unit.ended(member.instance, time_ns, status, turn);
-                        }
-                    });
-                }
+                self.exited(now_ns, event.time_ns, process, exit, &mut shifts);
             }
             Action::Listen { process, listen } => {
                 let (id, port) = (process.id, listen.address.port());
-                self.shared.members.remember(Early::Listens { id, port });
+                if self.shared.members.is_starting() {
+                    self.shared.members.remember(Early::Listens { id, port });
+                }
+                self.shift(now_ns, &shifts, false);
+                shifts.clear();
                 if let Some(member) = self.shared.members.get(id) {
                     self.with(now_ns, member.slot, |unit, turn| unit.listens(member.instance, port, turn));
                 }
             }
+            Action::Resources { process, sample } => {
+                self.measured(process.id, |gauges| gauges.sample(sample));
+            }
+            Action::Latency { process, latency } => {
+                self.measured(process.id, |gauges| gauges.latency(event.time_ns, latency));
+            }
+            Action::Stall { process, stall } => {
+                self.measured(process.id, |gauges| gauges.stall(event.time_ns, stall));
+            }
+            Action::Group(group) => {
+                if let Some(member) = self.shared.members.in_cgroup(&group.cgroup)
+                    && let Some(instance) = self.instance(member.slot, member.instance)
+                {
+                    instance.checks.gauges.group(event.time_ns, &group.used);
+                }
+            }
             _ => {}
+        }
+        self.shift(now_ns, &shifts, false);
+        if let (false, Some(process)) = (shifts.is_empty(), event.action.process()) {
+            self.shared.members.place(process);
+        }
+    }
+
+    /// Something was measured of a process; its checks look at it when their time comes.
+    fn measured(&mut self, id: ProcId, what: impl FnOnce(&mut Gauges)) {
+        let Some(member) = self.shared.members.get(id) else { return };
+        if let Some(instance) = self.instance(member.slot, member.instance) {
+            what(&mut instance.checks.gauges);
+        }
+    }
+
+    fn instance(&mut self, slot: Slot, number: u32) -> Option<&mut Instance> {
+        self.units.get_mut(&slot)?.instances.get_mut(&number)
+    }
+
+    /// A process has ended.
+    fn exited(
+        &mut self,
+        now_ns: u64,
+        time_ns: u64,
+        process: &Arc<Process>,
+        exit: &Exit,
+        shifts: &mut Vec<Shift>,
+    ) {
+        let id = process.id;
+        if self.shared.members.is_starting() {
+            self.shared.members.remember(Early::Ended { id, time_ns, exit: Box::new(exit.clone()) });
+        }
+        let Some(member) = self.shared.members.remove(id) else { return };
+        self.with(now_ns, member.slot, |unit, turn| {
+            let Some(instance) = unit.instances.get_mut(&member.instance) else { return };
+            instance.checks.gauges.exited(id, exit);
+            if instance.main() != Some(id) {
+                return;
+            }
+            let heir = shifts.iter().find(|shift| shift.to == Standing::Main).map(|shift| shift.id);
+            let well = Ending::of(exit, &unit.policy.restart.success).is_none();
+            match heir.filter(|_| well && unit.wanted) {
+                Some(heir) => unit.succeed(member.instance, heir, turn),
+                None => unit.ended(member.instance, time_ns, exit, turn),
+            }
+            if !well {
+                // What a main process left behind is not the service.
+                shifts.clear();
+            }
+        });
+    }
+
+    fn found(&mut self, now_ns: u64, process: &Arc<Process>) {
+        if let Some(member) = self.shared.members.get(process.parent)
+            && self.shared.members.get(process.id).is_none()
+        {
+            self.shared.members.add(process.id, member);
+        }
+        let mut shifts = vec![];
+        self.claims.found(process, &mut shifts);
+        self.shift(now_ns, &shifts, true);
+        self.shared.members.place(process);
+    }
+
+    /// Processes are something else to adopted services.
+    fn shift(&mut self, now_ns: u64, shifts: &[Shift], long_ago: bool) {
+        for shift in shifts {
+            let Some(slot) = self.places.get(shift.service).copied().flatten() else { continue };
+            let id = shift.id;
+            self.with(now_ns, slot, |unit, turn| match shift.to {
+                Standing::Main => unit.found(id, long_ago, turn),
+                Standing::Below | Standing::Nothing => unit.let_go(id, turn),
+            });
         }
     }
 
     fn certain(&mut self, certain: bool) {
         self.shared.certain = certain;
-        if certain {
-            let deferred = std::mem::take(&mut self.shared.deferred);
-            self.shared.poked.extend(deferred);
-        }
+        let deferred = std::mem::take(&mut self.shared.deferred);
+        self.shared.poked.extend(deferred);
+    }
+
+    fn answered(&mut self, now_ns: u64, question: u64, answer: &Answer, took_ns: u64) {
+        let Some((slot, subject, check)) = self.shared.answered(question) else { return };
+        let whose = subject.instance;
+        self.with(now_ns, slot, |unit, turn| match (check, whose) {
+            (Some(check), _) => unit.answered(whose, &check, (question, answer, took_ns), turn),
+            (None, Some(number)) => unit.ready_answer(number, question, answer, turn),
+            (None, None) => {}
+        });
     }
 
     fn done(&mut self, now_ns: u64, id: super::ActionId, result: Result<Done, Refused>) {
         let Some((slot, job)) = self.shared.landed(id) else { return };
-        let failed = result.as_ref().err().map(|refused| refused.why.clone());
+        let started = result.as_ref().ok().and_then(|done| match done {
+            Done::Started(process) => Some(Arc::clone(process)),
+            Done::Carried => None,
+        });
         self.with(now_ns, slot, |unit, turn| {
-            let instance = match job {
-                Job::Start(number) | Job::Renew(number) => Some(number),
-                Job::Plain => None,
+            let whose = match &job {
+                Job::Start(number) => Some(*number),
+                Job::Step((whose, _)) => *whose,
+                _ => None,
             };
-            turn.shared.tell(turn.now_ns, unit.subject(instance), What::Outcome { id, failed });
-            if let Job::Start(number) = job {
-                let process = result.map(|done| match done {
-                    Done::Started(process) => Some(process),
-                    Done::Carried => None,
-                });
-                unit.started(number, process, turn);
+            let failed = result.as_ref().err().map(|refused| refused.why.clone());
+            let what = What::Outcome { id, failed: failed.clone() };
+            turn.shared.tell(turn.now_ns, unit.subject(whose), what);
+            match job {
+                Job::Start(number) => {
+                    unit.started(number, result.map(|_| started.clone()), turn);
+                    started.iter().for_each(|process| turn.shared.members.place(process));
+                }
+                Job::Renew(number) => unit.renewed(number, id, failed.as_deref(), turn),
+                Job::Step(key) => unit.step_done(&key, id),
+                Job::Role => unit.role_done(id, result.map(|_| ()), turn),
+                Job::Plain => {}
             }
         });
     }
 
-    fn command(&mut self, now_ns: u64, command: Command) {
-        match command {
-            Command::Start(name) => self.named(now_ns, &name, |unit, _| unit.wanted = true),
-            Command::Stop(name) => self.named(now_ns, &name, |unit, _| unit.wanted = false),
-            Command::Shutdown => {
-                for unit in self.units.values_mut() {
-                    unit.wanted = false;
-                    self.shared.poked.insert(unit.slot);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn named(&mut self, now_ns: u64, name: &str, what: impl FnOnce(&mut Unit, &mut Turn<'_>)) {
-        if let Some(&slot) = self.slots.get(name) {
-            self.with(now_ns, slot, what);
-        }
-    }
-
     /// Does something to a service, which is looked at afterwards.
-    fn with(&mut self, now_ns: u64, slot: Slot, what: impl FnOnce(&mut Unit, &mut Turn<'_>)) {
+    pub(super) fn with(&mut self, now_ns: u64, slot: Slot, what: impl FnOnce(&mut Unit, &mut Turn<'_>)) {
         let Some(unit) = self.units.get_mut(&slot) else { return };
         what(unit, &mut Turn { now_ns, shared: &mut self.shared });
         self.shared.poked.insert(slot);
@@ -222,10 +284,17 @@ impl Supervisor {
             unit.advance(&mut Turn { now_ns, shared: &mut self.shared });
             // Never now: what is due now was just done.
             let next_ns = unit.next_ns(self.shared.certain).map(|next_ns| next_ns.max(now_ns + 1));
+            if !self.shared.certain && unit.next_ns(true) != unit.next_ns(false) {
+                self.shared.deferred.insert(slot);
+            }
+            let is_over = unit.retiring && unit.is_gone();
             if let Some(before_ns) = self.due_of.remove(&slot) {
                 self.due.remove(&(before_ns, slot));
             }
-            if let Some(next_ns) = next_ns {
+            if is_over {
+                self.units.remove(&slot);
+                self.shared.forget(slot);
+            } else if let Some(next_ns) = next_ns {
                 self.due.insert((next_ns, slot));
                 self.due_of.insert(slot, next_ns);
             }

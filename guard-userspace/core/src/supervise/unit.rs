@@ -7,10 +7,14 @@ use crate::ids::ProcId;
 use crate::policy::model::{Condition, Mode, Origin, Run, Service};
 
 use super::budget::Window;
+use super::checks::Checks;
 use super::dice::Dice;
 use super::effect::{ActionId, Because, Deed, Plan, ServiceState, Subject, What};
+use super::failover::Handover;
 use super::fill::Fill;
 use super::instance::{Hold, Instance, Phase, Why};
+use super::ladder::{Climb, Key};
+use super::scale::Rolling;
 use super::shared::{Job, Shared, Slot, Standing};
 
 /// A moment, and what all services share.
@@ -41,14 +45,30 @@ pub(super) struct Unit {
     /// Who depends on it.
     pub(super) needed_by: Vec<Slot>,
     /// Main processes that ended and left others, which are killed once the table is certain.
-    pub(super) leftovers: Vec<ProcId>,
+    pub(super) leftovers: Vec<(u32, ProcId)>,
+    /// The names of its checks, in order.
+    pub(super) names: Vec<Arc<str>>,
+    /// The checks of the service as one.
+    pub(super) checks: Checks,
+    /// Enough instances are ready, so those checks are made.
+    pub(super) is_up: bool,
+    pub(super) climbs: BTreeMap<Key, Climb>,
+    pub(super) rolling: Option<Rolling>,
+    /// When a step changed the number of instances last.
+    pub(super) scaled_ns: Option<u64>,
+    pub(super) handover: Option<Handover>,
+    pub(super) failovers: Option<Window>,
+    /// Why new instances are started, superfluous ones ended, all of them stopped.
+    pub(super) start_why: Why,
+    pub(super) scale_why: Option<Why>,
+    pub(super) stop_why: Option<Why>,
     told: ServiceState,
     /// Since when fewer than its policy's `min` are ready, and whether it was told that this is too long.
     down: Option<(u64, bool)>,
 }
 
 impl Unit {
-    pub(super) fn new(slot: Slot, policy: Arc<Service>, seed: u64) -> Self {
+    pub(super) fn new(slot: Slot, policy: Arc<Service>, seed: u64, now_ns: u64) -> Self {
         let name: Arc<str> = policy.name.as_str().into();
         Self {
             slot,
@@ -63,6 +83,17 @@ impl Unit {
             needs: vec![],
             needed_by: vec![],
             leftovers: vec![],
+            names: names(&policy),
+            checks: Checks::new(&policy, now_ns),
+            is_up: false,
+            climbs: BTreeMap::new(),
+            rolling: None,
+            scaled_ns: None,
+            handover: None,
+            failovers: None,
+            start_why: Why::new("its policy wants it", now_ns),
+            scale_why: None,
+            stop_why: None,
             told: ServiceState::Stopped,
             down: None,
             policy,
@@ -106,25 +137,40 @@ impl Unit {
     /// Does all that is due.
     pub(super) fn advance(&mut self, turn: &mut Turn<'_>) {
         self.clear_away(turn);
-        if self.wanted {
+        if self.wanted && self.run().is_some() {
             for number in 0..self.target {
-                let why = Why { what: "its policy wants it".to_owned(), since_ns: turn.now_ns };
-                self.instances.entry(number).or_insert_with(|| Instance::new(number, why));
+                let new = || Instance::new(number, self.start_why.clone(), &self.policy, turn.now_ns);
+                self.instances.entry(number).or_insert_with(new);
             }
+        } else if self.wanted && self.instances.is_empty() {
+            self.expect_processes(turn);
         }
+        self.tend_all(turn);
+        self.roll_on(turn);
+        self.look(turn);
+        self.climb(turn);
+        self.hand_over(turn);
+        // What the steps did may be gone on with at once.
+        self.tend_all(turn);
+        self.publish(turn);
+    }
+
+    fn tend_all(&mut self, turn: &mut Turn<'_>) {
         let numbers: Vec<u32> = self.instances.keys().copied().collect();
         for number in numbers {
             self.tend(number, turn);
         }
-        self.publish(turn);
     }
 
     /// When there is something to do, if nothing else happens.
     pub(super) fn next_ns(&self, certain: bool) -> Option<u64> {
-        let instances =
-            self.instances.values().filter_map(|instance| self.instance_next_ns(instance, certain));
+        let instances = self.instances.values().flat_map(|instance| {
+            [self.instance_next_ns(instance, certain), instance.checks.next_ns()].into_iter().flatten()
+        });
         let overdue = self.down.filter(|(_, told)| !told).zip(self.policy.rto);
-        instances.chain(overdue.map(|((since_ns, _), rto)| since_ns.saturating_add(rto))).min()
+        let overdue = overdue.map(|((since_ns, _), rto)| since_ns.saturating_add(rto));
+        let own = [overdue, self.checks.next_ns(), self.climbs_next_ns()];
+        instances.chain(own.into_iter().flatten()).min()
     }
 
     /// Whether nothing of it is left.
@@ -175,7 +221,8 @@ impl Unit {
     /// The facts of a plan.
     pub(super) fn because(&mut self, why: &Why, restart: bool, now_ns: u64) -> Because {
         let left = restart.then(|| (self.window.left(now_ns), self.window.budget().count));
-        Because { what: why.what.clone(), since_ns: why.since_ns, step: None, restarts_left: left }
+        let Why { what, since_ns, step } = why.clone();
+        Because { what, since_ns, step, restarts_left: left }
     }
 
     /// Tells what changed, also to those who wait for it.
@@ -231,6 +278,7 @@ impl Unit {
             shared.standings.insert(self.slot, standing);
             shared.poked.extend(&self.needed_by);
             shared.poked.extend(self.needs.iter().map(|(slot, _)| slot));
+            shared.poked.extend(shared.roles.peers(self.slot));
         }
     }
 
@@ -260,11 +308,14 @@ impl Unit {
         if !self.wanted {
             return if self.instances.is_empty() { ServiceState::Stopped } else { ServiceState::Stopping };
         }
+        if self.hold.is_some() {
+            return ServiceState::Held;
+        }
         if self.is_finished() || self.target == 0 && self.instances.is_empty() {
             return ServiceState::Stopped;
         }
         if self.ready() >= self.min().max(1) {
-            let well = !any(ServiceState::Degraded);
+            let well = !any(ServiceState::Degraded) && !self.checks.is_failing();
             return if well { ServiceState::Healthy } else { ServiceState::Degraded };
         }
         let order = [
@@ -294,19 +345,9 @@ impl Unit {
     }
 }
 
-impl Instance {
-    pub(super) fn state(&self) -> ServiceState {
-        match &self.phase {
-            Phase::Down => ServiceState::Waiting,
-            Phase::Backoff { .. } => ServiceState::BackingOff,
-            Phase::Held { .. } => ServiceState::Held,
-            Phase::Finished => ServiceState::Stopped,
-            Phase::Starting { .. } => ServiceState::Starting,
-            Phase::Up(up) if up.ready_ns.is_none() => ServiceState::Starting,
-            Phase::Up(_) => ServiceState::Healthy,
-            Phase::Stopping(_) => ServiceState::Stopping,
-        }
-    }
+/// The names of a policy's checks.
+pub(super) fn names(policy: &Service) -> Vec<Arc<str>> {
+    policy.checks.iter().map(|check| check.name.as_str().into()).collect()
 }
 
 /// How many instances a policy wants at first.

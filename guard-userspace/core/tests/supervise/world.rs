@@ -38,7 +38,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             now_ns: SECOND,
-            supervisor: Supervisor::new(Settings { seed }),
+            supervisor: Supervisor::new(Settings { seed, ..Settings::default() }),
             last_pid: 100,
             living: BTreeMap::new(),
             agenda: BTreeMap::new(),

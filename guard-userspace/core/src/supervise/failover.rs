@@ -1,0 +1,285 @@
+//! How the primary role goes from one service to another.
+//!
+//! ```text
+//!  holder ---> Settling ---> Demoting ---> Fencing ---> Ending ---> Choosing ---> Promoting ---> the standby is the holder
+//!              no start      may fail,     must         of what we  a healthy     must
+//!              under way     unless        succeed      started     standby       succeed
+//!                            required        |                        ^             |
+//!      the holder goes on <----- failed -----+                        |          Doubtful: it may be primary; only it is
+//!                                                                     +--- again ---+      tried again
+//! ```
+//! From the first step on nothing of the old primary is started. Once the fence stands it is held for good: until somebody starts
+//! it, as a standby. Between fence and promotion nobody holds the role. While records are lost no step is begun.
+
+use crate::policy::model::{Failover, Hook, Mode};
+
+use super::effect::{ActionId, What};
+use super::input::Refused;
+use super::instance::{Hold, Phase, Why};
+use super::shared::{Job, Slot};
+use super::unit::{Turn, Unit};
+
+/// A role on its way.
+#[derive(Debug)]
+pub(super) struct Handover {
+    how: Failover,
+    why: Why,
+    token: u64,
+    stage: Stage,
+    /// The only one that may be promoted: it may be primary already.
+    only: Option<Slot>,
+    /// It was told that no standby is healthy.
+    told: bool,
+    /// What the service was held for before.
+    before: Option<(Hold, Why)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Settling,
+    Demoting(ActionId),
+    /// Demoted, not fenced yet.
+    Demoted,
+    Fencing(ActionId),
+    /// The fence stands.
+    Ending,
+    Choosing,
+    Promoting(ActionId, Slot),
+    Doubtful(Slot),
+}
+
+impl Unit {
+    /// Whether a fence keeps it out.
+    pub(super) fn is_fenced(&self) -> bool {
+        let early = |stage: Stage| {
+            matches!(stage, Stage::Settling | Stage::Demoting(_) | Stage::Demoted | Stage::Fencing(_))
+        };
+        matches!(self.hold, Some((Hold::Fenced, _)))
+            && self.run().is_some()
+            && !self.handover.as_ref().is_some_and(|handover| early(handover.stage))
+    }
+
+    /// Whether a failover is on its way, as far as it can go by itself.
+    pub(super) fn is_handing_over(&self) -> bool {
+        self.handover.as_ref().is_some_and(|handover| !matches!(handover.stage, Stage::Doubtful(_)))
+    }
+
+    /// Begins to hand the role over, or says why not.
+    pub(super) fn begin_failover(&mut self, why: &Why, turn: &mut Turn<'_>) -> Result<(), String> {
+        let how = self.policy.failover.clone().ok_or("its policy names no standby")?;
+        if let Some(handover) = &mut self.handover {
+            return match handover.stage {
+                Stage::Doubtful(_) => {
+                    handover.stage = Stage::Choosing;
+                    Ok(())
+                }
+                _ => Err("a failover is under way".to_owned()),
+            };
+        }
+        if turn.shared.roles.holder(self.slot) != Some(self.slot) {
+            return Err("it does not hold the primary role".to_owned());
+        }
+        let healthy = how.standbys.iter().filter_map(|name| turn.shared.healthy(name));
+        let Some(standby) = healthy.into_iter().next() else {
+            return Err(format!("no standby is healthy: {}", how.standbys.join(", ")));
+        };
+        let observed = turn.shared.standings.get(&standby).is_none_or(|other| other.mode == Mode::Observe);
+        if observed && self.acts() {
+            return Err("the policy of the standby only observes".to_owned());
+        }
+        let window = self.failovers.get_or_insert_with(|| super::budget::Window::new(how.budget));
+        window.set(how.budget);
+        if window.left(turn.now_ns) == 0 {
+            return Err(format!(
+                "{} failovers in {} are spent",
+                how.budget.count,
+                super::text::span(how.budget.within)
+            ));
+        }
+        window.reserve();
+        window.spend(turn.now_ns);
+        if !self.acts() {
+            self.rehearse_failover(&how, standby, why, turn);
+            return Ok(());
+        }
+        let token = turn.shared.roles.next_token(self.slot);
+        let held = Why { what: format!("its primary role is handed over: {}", why.what), ..why.clone() };
+        let before = self.hold.replace((Hold::Fenced, held));
+        self.handover = Some(Handover {
+            how,
+            why: why.clone(),
+            token,
+            stage: Stage::Settling,
+            only: None,
+            told: false,
+            before,
+        });
+        Ok(())
+    }
+
+    /// What a failover would do.
+    fn rehearse_failover(&mut self, how: &Failover, standby: Slot, why: &Why, turn: &mut Turn<'_>) {
+        let token = turn.shared.roles.next_token(self.slot);
+        if let Some(demote) = &how.demote {
+            self.role_plan("demote", &demote.hook, token, Some(standby), why, turn);
+        }
+        self.role_plan("fence", &how.fence, token, Some(standby), why, turn);
+        self.role_plan("promote", &how.promote, token, Some(standby), why, turn);
+    }
+
+    /// Goes on with a failover as far as it can.
+    pub(super) fn hand_over(&mut self, turn: &mut Turn<'_>) {
+        while let Some(handover) = &self.handover {
+            if !turn.shared.certain {
+                turn.shared.deferred.insert(self.slot);
+                return;
+            }
+            let (how, why, token) = (handover.how.clone(), handover.why.clone(), handover.token);
+            let only = handover.only;
+            let stage = match handover.stage {
+                Stage::Settling if self.is_starting() => return,
+                Stage::Settling => match &how.demote {
+                    Some(demote) => {
+                        Stage::Demoting(self.role_plan("demote", &demote.hook, token, None, &why, turn))
+                    }
+                    None => Stage::Demoted,
+                },
+                Stage::Demoted => {
+                    Stage::Fencing(self.role_plan("fence", &how.fence, token, None, &why, turn))
+                }
+                Stage::Ending if self.run().is_some() && self.alive() > 0 => return,
+                Stage::Ending => Stage::Choosing,
+                Stage::Choosing => {
+                    let mut healthy = how.standbys.iter().filter_map(|name| turn.shared.healthy(name));
+                    let Some(standby) = healthy.find(|slot| only.is_none_or(|only| only == *slot)) else {
+                        return self.lack_standby(&how, turn);
+                    };
+                    let id = self.role_plan("promote", &how.promote, token, Some(standby), &why, turn);
+                    Stage::Promoting(id, standby)
+                }
+                Stage::Demoting(_) | Stage::Fencing(_) | Stage::Promoting(..) | Stage::Doubtful(_) => return,
+            };
+            if let Some(handover) = &mut self.handover {
+                handover.stage = stage;
+            }
+        }
+    }
+
+    /// The old primary is fenced, and nobody can take over.
+    fn lack_standby(&mut self, how: &Failover, turn: &mut Turn<'_>) {
+        let told = self.handover.as_mut().is_none_or(|handover| std::mem::replace(&mut handover.told, true));
+        if !told {
+            let names = how.standbys.join(", ");
+            let what = format!("nobody holds the primary role: no standby is healthy: {names}");
+            let why = Why::new(what, turn.now_ns);
+            self.hold = Some((Hold::Fenced, why.clone()));
+            self.cry(None, &why, turn);
+        }
+    }
+
+    fn is_starting(&self) -> bool {
+        let starting = |phase: &Phase| matches!(phase, Phase::Starting { plan: Some(_), .. });
+        self.instances.values().any(|instance| starting(&instance.phase))
+    }
+
+    /// A step of a failover is done, or failed.
+    pub(super) fn role_done(&mut self, id: ActionId, result: Result<(), Refused>, turn: &mut Turn<'_>) {
+        let Some(handover) = &mut self.handover else { return };
+        let required = handover.how.demote.as_ref().is_some_and(|demote| demote.required);
+        match (handover.stage, result) {
+            (Stage::Demoting(asked), Ok(())) if asked == id => handover.stage = Stage::Demoted,
+            (Stage::Demoting(asked), Err(_)) if asked == id && !required => handover.stage = Stage::Demoted,
+            (Stage::Demoting(asked), Err(refused)) if asked == id => {
+                self.give_up("it was not demoted", &refused, turn);
+            }
+            (Stage::Fencing(asked), Ok(())) if asked == id => {
+                handover.stage = Stage::Ending;
+                turn.shared.roles.vacate(self.slot);
+            }
+            (Stage::Fencing(asked), Err(refused)) if asked == id => {
+                self.give_up("it was not fenced", &refused, turn);
+            }
+            (Stage::Promoting(asked, standby), Ok(())) if asked == id => self.handed_over(standby, turn),
+            (Stage::Promoting(asked, standby), Err(refused)) if asked == id => {
+                (handover.stage, handover.only) = (Stage::Doubtful(standby), Some(standby));
+                let name = turn.shared.name(standby);
+                let what = format!("nobody holds the primary role: {name} was not promoted: {}", refused.why);
+                let why = Why::new(what, turn.now_ns);
+                self.hold = Some((Hold::Fenced, why.clone()));
+                self.cry(None, &why, turn);
+            }
+            _ => {}
+        }
+    }
+
+    /// A failover does not go on, because its policy only observes from now on.
+    pub(super) fn abandon_failover(&mut self, turn: &Turn<'_>) {
+        if self.handover.take().is_some() {
+            let what = "its failover was abandoned: its policy only observes";
+            self.hold = Some((Hold::Fenced, Why::new(what, turn.now_ns)));
+        }
+    }
+
+    /// The old primary keeps its role.
+    fn give_up(&mut self, what: &str, refused: &Refused, turn: &mut Turn<'_>) {
+        let Some(handover) = self.handover.take() else { return };
+        self.hold = handover.before;
+        self.unhold(|hold| *hold == Hold::Fenced, turn);
+        let why = format!("{what}: {}; it keeps the primary role", refused.why);
+        let what = What::Withheld { deed: "failover".to_owned(), why };
+        turn.shared.tell(turn.now_ns, self.subject(None), what);
+    }
+
+    /// The standby holds the role.
+    fn handed_over(&mut self, standby: Slot, turn: &mut Turn<'_>) {
+        let Some(handover) = self.handover.take() else { return };
+        turn.shared.give_role(standby, handover.token, turn.now_ns);
+        let what = format!("{} holds the primary role", turn.shared.name(standby));
+        self.hold = Some((Hold::Fenced, Why::new(what, turn.now_ns)));
+        for instance in self.instances.values_mut() {
+            if let Phase::Held { hold: Hold::Fenced, .. } = &instance.phase {
+                instance.why =
+                    Why::new(format!("{} holds the primary role", turn.shared.name(standby)), turn.now_ns);
+            }
+        }
+    }
+
+    /// Whether somebody may start it again; if so, a role that is in the air is its own once more.
+    pub(super) fn take_back(&mut self, turn: &mut Turn<'_>) -> Result<(), String> {
+        let Some(handover) = &self.handover else { return Ok(()) };
+        let alive = |slot: &Slot| turn.shared.standings.get(slot).is_some_and(|other| other.alive);
+        match &handover.stage {
+            Stage::Ending | Stage::Choosing => {}
+            Stage::Doubtful(standby) if !alive(standby) => {}
+            Stage::Doubtful(standby) => {
+                return Err(format!("{} may be primary: stop it first", turn.shared.name(*standby)));
+            }
+            _ => return Err("its primary role is being handed over".to_owned()),
+        }
+        self.handover = None;
+        let token = turn.shared.roles.next_token(self.slot);
+        turn.shared.give_role(self.slot, token, turn.now_ns);
+        Ok(())
+    }
+
+    fn role_plan(
+        &mut self,
+        purpose: &'static str,
+        hook: &Hook,
+        token: u64,
+        standby: Option<Slot>,
+        why: &Why,
+        turn: &mut Turn<'_>,
+    ) -> ActionId {
+        let mut environment = self.environment(purpose, None);
+        let mut add = |name: &str, value: String| environment.insert(format!("PROCESSGUARD_{name}"), value);
+        add("TOKEN", token.to_string());
+        add("OLD_PRIMARY", self.name.to_string());
+        if let Some(standby) = standby {
+            add("NEW_PRIMARY", turn.shared.name(standby).to_string());
+        }
+        let deed = self.run_hook(purpose, hook, None, environment);
+        let because = self.because(why, false, turn.now_ns);
+        self.plan(None, deed, because, Job::Role, turn)
+    }
+}

@@ -1,0 +1,104 @@
+//! Who holds the primary role, of services that can take it over from each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::policy::model::Service;
+
+use super::shared::Slot;
+
+/// The primary roles of a host. Each has one holder at most.
+#[derive(Debug, Default)]
+pub(super) struct Roles {
+    roles: Vec<Role>,
+    of: BTreeMap<Slot, usize>,
+}
+
+/// The role of services that are connected by their failovers.
+#[derive(Debug)]
+struct Role {
+    members: Vec<Slot>,
+    holder: Option<Slot>,
+    /// The last one that was given out. A fence that has seen a token refuses all that are smaller.
+    token: u64,
+}
+
+impl Roles {
+    /// Finds the roles anew. One that somebody held before stays with its holder; a new one belongs to the first service, in order of
+    /// name, that names standbys. Gives the new holders.
+    pub(super) fn connect<'a>(
+        &mut self,
+        services: impl Iterator<Item = (Slot, &'a Service)> + Clone,
+        slots: &BTreeMap<Arc<str>, Slot>,
+    ) -> Vec<(Slot, u64)> {
+        let old = std::mem::take(self);
+        let mut group: BTreeMap<Slot, Slot> = BTreeMap::new();
+        for (slot, service) in services.clone() {
+            let standbys = service.failover.iter().flat_map(|failover| &failover.standbys);
+            for standby in standbys.filter_map(|name| slots.get(name.as_str())) {
+                let one = *group.entry(slot).or_insert(slot);
+                let other = *group.entry(*standby).or_insert(*standby);
+                group.values_mut().filter(|of| **of == other).for_each(|of| *of = one);
+            }
+        }
+        let mut members: BTreeMap<Slot, Vec<Slot>> = BTreeMap::new();
+        group.iter().for_each(|(&slot, &of)| members.entry(of).or_default().push(slot));
+        let mut new = vec![];
+        for members in members.into_values() {
+            let before = members.iter().find_map(|slot| old.role(*slot));
+            let mut first = services
+                .clone()
+                .filter(|(slot, service)| members.contains(slot) && service.failover.is_some());
+            let (holder, token) = match before {
+                Some(role) => (role.holder.filter(|holder| members.contains(holder)), role.token),
+                None => (first.next().map(|(slot, _)| slot), 1),
+            };
+            if before.is_none() {
+                new.extend(holder.map(|holder| (holder, token)));
+            }
+            self.of.extend(members.iter().map(|&slot| (slot, self.roles.len())));
+            self.roles.push(Role { members, holder, token });
+        }
+        new
+    }
+
+    fn role(&self, slot: Slot) -> Option<&Role> {
+        self.roles.get(*self.of.get(&slot)?)
+    }
+
+    fn role_mut(&mut self, slot: Slot) -> Option<&mut Role> {
+        self.roles.get_mut(*self.of.get(&slot)?)
+    }
+
+    /// Who holds the role that this service can have.
+    pub(super) fn holder(&self, slot: Slot) -> Option<Slot> {
+        self.role(slot)?.holder
+    }
+
+    /// A token that is larger than any before.
+    pub(super) fn next_token(&mut self, slot: Slot) -> u64 {
+        self.role_mut(slot).map_or(0, |role| {
+            role.token += 1;
+            role.token
+        })
+    }
+
+    /// Nobody holds the role.
+    pub(super) fn vacate(&mut self, slot: Slot) {
+        if let Some(role) = self.role_mut(slot) {
+            role.holder = None;
+        }
+    }
+
+    /// This service holds the role.
+    pub(super) fn give(&mut self, slot: Slot) {
+        if let Some(role) = self.role_mut(slot) {
+            role.holder = Some(slot);
+        }
+    }
+
+    /// All that can have the same role.
+    pub(super) fn peers(&self, slot: Slot) -> &[Slot] {
+        self.role(slot).map_or(&[], |role| &role.members)
+    }
+}
