@@ -79,6 +79,9 @@ pub enum Failure {
     /// The input cannot be read.
     #[error(transparent)]
     Input(#[from] trace::replay::Error),
+    /// Policies have errors, which were shown.
+    #[error("the policies have errors")]
+    Policies,
     /// Policies cannot be read.
     #[error(transparent)]
     Files(#[from] policy::files::Error),
@@ -115,6 +118,7 @@ impl Failure {
             Self::Sensor(error) => error.kind().into(),
             Self::Output(_) | Self::Recording(_) => Code::Output,
             Self::Socket { .. } | Self::Subscription(_) => Code::Pins,
+            Self::Policies => Code::Policies,
             Self::Files(policy::files::Error::Write { .. }) => Code::Output,
             Self::Input(_) | Self::Files(_) => Code::Input,
             Self::System { .. } => Code::Failed,
@@ -130,6 +134,7 @@ impl Failure {
             Self::Socket { .. } => Some("name another place with --socket"),
             Self::Input(error) => Some(error.remedy()),
             Self::Files(error) => Some(error.remedy()),
+            Self::Policies => Some("see above"),
             Self::Usage(_) | Self::Sensor(_) | Self::System { .. } => None,
         }
     }

@@ -1,18 +1,19 @@
 //! Policies read from files, with all that is to be said of them.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use guard_core::policy::{self, Code, Diagnostic, Loaded, Severity, Source};
+use guard_core::policy::{self, Code, Diagnostic, Loaded, PolicySet, Severity, Source};
 
 use super::files::{self, Error, Text, Wanted};
 use super::host::Host;
 use super::render::{self, Finding};
-use crate::exit;
+use crate::exit::{self, Failure};
 
 /// Of what the host lacks: no rule of the language, so it is not among its codes.
-const NOT_ON_HOST: &str = "not-on-host";
+pub const NOT_ON_HOST: &str = "not-on-host";
 
 /// How long people wait without a word.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -29,21 +30,39 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Reads all policies that paths name as one set. What the host lacks is an error if it is the host that they are for,
-    /// else a warning.
+    /// Reads all policies that paths name as one set.
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub fn read(paths: &[PathBuf], for_this_host: bool) -> Result<Self, Error> {
+    pub fn read(paths: &[PathBuf], lacking: Lacking) -> Result<Self, Error> {
         let texts = files::read(files::find(paths, Wanted::Policies)?)?;
         let sources: Vec<Source<'_>> = texts.iter().map(Text::source).collect();
         let count = texts.len();
         let mut loaded = patiently(&format!("checking {count} files"), || policy::load(&sources));
         let mut findings: Vec<Finding> = loaded.diagnostics.drain(..).map(Finding::from).collect();
-        let severity = if for_this_host { Severity::Error } else { Severity::Warning };
-        findings.extend(lacking(&loaded, severity));
+        match lacking {
+            Lacking::Error => findings.extend(lacks(&loaded, Severity::Error)),
+            Lacking::Warning => findings.extend(lacks(&loaded, Severity::Warning)),
+            Lacking::Ignored => {}
+        }
         findings.sort_by(|one, other| one.diagnostic.order(&other.diagnostic));
         Ok(Self { texts, loaded, findings })
+    }
+
+    /// Reads policies that are to be used for something else than being checked: errors are shown at once, warnings are not.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or the policies have errors.
+    pub fn usable(paths: &[PathBuf]) -> Result<PolicySet, Failure> {
+        let mut policies = Self::read(paths, Lacking::Ignored)?;
+        match policies.loaded.set.take() {
+            Some(set) => Ok(set),
+            None => {
+                policies.findings.retain(|finding| finding.severity == Severity::Error);
+                exit::say(policies.rendered(colour(std::io::stderr())).trim_end());
+                Err(Failure::Policies)
+            }
+        }
     }
 
     /// How many errors and warnings there are.
@@ -60,15 +79,35 @@ impl Policies {
     }
 }
 
-fn lacking(loaded: &Loaded, severity: Severity) -> Vec<Finding> {
+/// What there is to say of what the host lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// It is the host that the policies are for.
+    Error,
+    /// It may be another one.
+    Warning,
+    /// The policies are not put to use.
+    Ignored,
+}
+
+fn lacks(loaded: &Loaded, severity: Severity) -> Vec<Finding> {
     let host = Host::read(Path::new("/etc"));
+    let mut said = HashSet::new();
     let lacks = loaded.needs.iter().filter_map(|need| {
-        let message = host.lacks(need)?;
+        // Many services need the same user or program: the first place is enough.
+        let message = host.lacks(need).filter(|message| said.insert(message.clone()))?;
         let help = "create it, or check the policies on the host that they are for";
         let diagnostic = Diagnostic::new(Code::UnknownKey, need.place.clone(), message).help(help);
         Some(Finding { severity, code: NOT_ON_HOST, diagnostic })
     });
     lacks.collect()
+}
+
+/// Whether a terminal takes colours.
+#[must_use]
+pub fn colour(terminal: impl std::os::fd::AsFd) -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    rustix::termios::isatty(terminal) && !refused
 }
 
 /// Does something that may take long: after a second, a person at a terminal is told what.

@@ -42,6 +42,48 @@ pub enum Wanted {
     Enough,
 }
 
+/// Who gets the events of a saved stream.
+pub trait Audience {
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// If it cannot be taken, such as when the output cannot be written.
+    fn event(&mut self, stamp: &Stamp, event: &Event) -> Result<Wanted, Failure>;
+
+    /// Nothing follows for now.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    fn flush(&mut self) -> Result<(), Failure>;
+
+    /// What is counted on the way.
+    fn summary(&mut self) -> &mut Summary;
+
+    /// Nothing follows any more.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    fn finish(self, stamp: &Stamp, time_ns: u64) -> Result<(), Failure>;
+}
+
+impl Audience for Show {
+    fn event(&mut self, stamp: &Stamp, event: &Event) -> Result<Wanted, Failure> {
+        Ok(Self::event(self, stamp, event)?)
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        Ok(Self::flush(self)?)
+    }
+
+    fn summary(&mut self) -> &mut Summary {
+        &mut self.summary
+    }
+
+    fn finish(self, stamp: &Stamp, time_ns: u64) -> Result<(), Failure> {
+        Ok(Self::finish(self, stamp, time_ns)?)
+    }
+}
+
 impl Show {
     /// Puts the parts together. Nothing is written yet.
     #[must_use]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use guard_core::event::Action;
 
 use super::replay::{Error, Interruptible, open};
-use super::{Show, Wanted, quiet_if_closed};
+use super::{Audience, Wanted, quiet_if_closed};
 use crate::exit::{Failure, say};
 use crate::recording::directory;
 use crate::recording::frame::MAGIC;
@@ -43,20 +43,20 @@ pub fn files(input: &Path) -> Result<Option<Vec<PathBuf>>, Error> {
 ///
 /// # Errors
 /// If a file cannot be read or understood, or the output cannot be written; if one is damaged, once all is shown.
-pub fn run(files: &[PathBuf], show: Show) -> Result<(), Failure> {
+pub fn run(files: &[PathBuf], show: impl Audience) -> Result<(), Failure> {
     let stop = Stop::install().map_err(|source| Failure::System { action: "handle signals", source })?;
     let mut recorded = Recorded { player: Player::default(), show, damage: None };
     quiet_if_closed(recorded.all(files, &stop).and_then(|()| recorded.finish()))
 }
 
-struct Recorded {
+struct Recorded<A> {
     player: Player,
-    show: Show,
+    show: A,
     /// The last bad place. Earlier ones were complained about.
     damage: Option<Error>,
 }
 
-impl Recorded {
+impl<A: Audience> Recorded<A> {
     fn all(&mut self, files: &[PathBuf], stop: &Stop) -> Result<(), Failure> {
         for (at, path) in files.iter().enumerate() {
             let is_last = at + 1 == files.len();
@@ -135,7 +135,7 @@ impl Recorded {
         let mut wanted = Wanted::More;
         while let Some((stamp, event)) = self.player.poll_event() {
             if let Action::Gap(gap) = &event.action {
-                self.show.summary.add_gap(gap);
+                self.show.summary().add_gap(gap);
             }
             wanted = self.show.event(&stamp, &event)?;
             if wanted == Wanted::Enough {
@@ -150,7 +150,7 @@ impl Recorded {
         self.player.finish();
         self.forward()?;
         let (stamp, now_ns) = self.player.now();
-        self.show.summary.set_played(&self.player);
+        self.show.summary().set_played(&self.player);
         self.show.finish(&stamp, now_ns)?;
         self.damage.map_or(Ok(()), |error| Err(error.into()))
     }

@@ -9,7 +9,7 @@ use guard_core::event::Action;
 use guard_core::ids::BootId;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::{Show, Wanted, quiet_if_closed};
+use super::{Audience, Wanted, quiet_if_closed};
 use crate::clock::Stamp;
 use crate::exit::Failure;
 use crate::filter;
@@ -137,7 +137,7 @@ fn column(error: &json::Error) -> String {
 ///
 /// # Errors
 /// If the input cannot be read or the output cannot be written.
-pub fn run(input: &Path, show: Show) -> Result<(), Failure> {
+pub fn run(input: &Path, show: impl Audience) -> Result<(), Failure> {
     let stop = Stop::install().map_err(|source| Failure::System { action: "handle signals", source })?;
     let (name, opened) = if input == Path::new("-") {
         ("standard input".to_owned(), io::stdin().as_fd().try_clone_to_owned().map(File::from))
@@ -171,9 +171,9 @@ impl Read for Interruptible<'_> {
     }
 }
 
-struct Replay {
+struct Replay<A> {
     name: String,
-    show: Show,
+    show: A,
     line: u64,
     stamp: Stamp,
     time_ns: u64,
@@ -181,8 +181,8 @@ struct Replay {
     told: bool,
 }
 
-impl Replay {
-    const fn new(name: String, show: Show) -> Self {
+impl<A: Audience> Replay<A> {
+    const fn new(name: String, show: A) -> Self {
         let stamp = Stamp { boot: BootId(0), utc_offset_ns: 0 };
         Self { name, show, line: 0, stamp, time_ns: 0, told: false }
     }
@@ -258,19 +258,19 @@ impl Replay {
             Line::Event(stamp, event) => {
                 (self.stamp, self.time_ns) = (stamp, event.time_ns);
                 match &event.action {
-                    Action::Gap(gap) if !self.told => self.show.summary.add_gap(gap),
+                    Action::Gap(gap) if !self.told => self.show.summary().add_gap(gap),
                     Action::Gap(_) | Action::Resync(_) => {}
-                    action if event.sequence != 0 => self.show.summary.kind(filter::kind(action)).seen += 1,
+                    action if event.sequence != 0 => self.show.summary().kind(filter::kind(action)).seen += 1,
                     _ => {}
                 }
-                Ok(self.show.event(&stamp, &event)?)
+                self.show.event(&stamp, &event)
             }
             Line::Summary(told) => {
                 if !self.told {
                     self.told = true;
-                    self.show.summary.forget_losses();
+                    self.show.summary().forget_losses();
                 }
-                self.show.summary.add_losses(&told);
+                self.show.summary().add_losses(&told);
                 Ok(Wanted::More)
             }
         }

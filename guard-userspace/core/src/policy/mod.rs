@@ -11,8 +11,10 @@
 pub(crate) mod read;
 
 pub mod diagnostic;
+pub mod diff;
 pub mod guard;
 pub mod model;
+pub mod outline;
 pub mod set;
 
 pub(crate) mod language;

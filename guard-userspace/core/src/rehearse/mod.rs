@@ -9,6 +9,7 @@
 //! numbers. Same policies, scenario and seed, same entries.
 
 mod play;
+mod read;
 mod recorded;
 mod scenario;
 mod series;
@@ -16,9 +17,10 @@ mod text;
 mod world;
 
 pub use play::{Entry, Rehearsal, Told, play};
+pub use read::{Read, read};
 pub use recorded::{Recorded, observed};
 pub use scenario::{
     Behaviour, Delay, End, Gauge, Happening, HookPlay, Look, Moment, Queue, Reply, Says, Scenario, Timed,
 };
 pub use series::Series;
-pub use text::{Clock, entry_text, text};
+pub use text::{Clock, diary, text};

@@ -23,6 +23,12 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// Of a scenario's world.
+    #[must_use]
+    pub const fn of(scenario: &Scenario) -> Self {
+        Self { began_ns: BOOT_NS, begins_s: scenario.begins_s }
+    }
+
     /// `12:04:31.250`, with days in front after the first one.
     fn text(self, now_ns: u64) -> String {
         let passed_ns = now_ns.saturating_sub(self.began_ns);
@@ -37,7 +43,7 @@ impl Clock {
 /// The whole rehearsal: what its golden file holds.
 #[must_use]
 pub fn text(scenario: &Scenario, rehearsal: &Rehearsal) -> String {
-    let clock = Clock { began_ns: BOOT_NS, begins_s: scenario.begins_s };
+    let clock = Clock::of(scenario);
     let mut out = format!(
         "{}\nfrom {} UTC, for {}, seed {}\n",
         scenario.title,
@@ -45,15 +51,27 @@ pub fn text(scenario: &Scenario, rehearsal: &Rehearsal) -> String {
         model::span(scenario.lasts),
         scenario.seed
     );
-    let width = rehearsal.entries.iter().map(|entry| subject(entry.subject.as_ref()).len()).max();
+    out.push_str(&diary(clock, &rehearsal.entries));
+    if let Some(time_ns) = rehearsal.restless_ns {
+        let at = clock.text(time_ns);
+        out.push_str(&format!("\n{at}  given up: it does not come to rest\n"));
+    }
+    out
+}
+
+/// Entries as people read them.
+#[must_use]
+pub fn diary(clock: Clock, entries: &[Entry]) -> String {
+    let mut out = String::new();
+    let width = entries.iter().map(|entry| subject(entry.subject.as_ref()).len()).max();
     let mut minute = None;
     // That something was done as it was meant to be is news only where that can take long or fail.
     let slow = |entry: &&Entry| match &entry.what {
         Told::Plan(plan) => matches!(plan.deed, Deed::Run { .. } | Deed::RestartVia { .. }),
         _ => false,
     };
-    let slow: BTreeSet<ActionId> = rehearsal.entries.iter().filter(slow).filter_map(Entry::plan).collect();
-    for entry in &rehearsal.entries {
+    let slow: BTreeSet<ActionId> = entries.iter().filter(slow).filter_map(Entry::plan).collect();
+    for entry in entries {
         if let Told::Notice(what) = &entry.what
             && let What::Outcome { id, failed: None } = &**what
             && !slow.contains(id)
@@ -64,22 +82,17 @@ pub fn text(scenario: &Scenario, rehearsal: &Rehearsal) -> String {
         if minute.replace(now) != Some(now) {
             out.push('\n');
         }
-        out.push_str(&entry_text(clock, width.unwrap_or_default(), entry));
-    }
-    if let Some(time_ns) = rehearsal.restless_ns {
-        let at = clock.text(time_ns);
-        out.push_str(&format!("\n{at}  given up: it does not come to rest\n"));
+        out.push_str(&line(clock, width.unwrap_or_default(), entry));
     }
     out
 }
 
 /// One entry: its line, and below it why. `width`: of the column of subjects.
-#[must_use]
-pub fn entry_text(clock: Clock, width: usize, entry: &Entry) -> String {
-    let (what, because) = match &entry.what {
-        Told::World(text) => (format!(". {text}"), None),
-        Told::Plan(plan) => (plan_text(plan), Some(plan.because.to_string())),
-        Told::Notice(what) => (notice(what, clock), None),
+fn line(clock: Clock, width: usize, entry: &Entry) -> String {
+    let what = entry.message(clock);
+    let because = match &entry.what {
+        Told::Plan(plan) => Some(plan.because.to_string()),
+        Told::World(_) | Told::Notice(_) => None,
     };
     let head = format!("{}  {:<width$}  ", clock.text(entry.time_ns), subject(entry.subject.as_ref()));
     let mut out = format!("{head}{what}\n");
@@ -90,6 +103,16 @@ pub fn entry_text(clock: Clock, width: usize, entry: &Entry) -> String {
 }
 
 impl Entry {
+    /// What happened, in words.
+    #[must_use]
+    pub fn message(&self, clock: Clock) -> String {
+        match &self.what {
+            Told::World(text) => format!(". {text}"),
+            Told::Plan(plan) => plan_text(plan),
+            Told::Notice(what) => notice(what, clock),
+        }
+    }
+
     /// The number of the plan that it is.
     const fn plan(&self) -> Option<ActionId> {
         match &self.what {

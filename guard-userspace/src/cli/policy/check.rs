@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use crate::exit::{Code, Failure, HELP};
-use crate::output::{self, Sink};
-use crate::policy::load::Policies;
+use crate::policy::load::{Lacking, NOT_ON_HOST, Policies, colour};
 use crate::policy::render;
 
 const EXAMPLES: &str = "\
@@ -34,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     host: bool,
 
-    /// Warnings count as errors
+    /// Warnings count as errors, except those about another host
     #[arg(long)]
     strict: bool,
 
@@ -46,23 +45,23 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self) -> Result<Code, Failure> {
-        let policies = Policies::read(&self.paths, self.host)?;
+        let policies =
+            Policies::read(&self.paths, if self.host { Lacking::Error } else { Lacking::Warning })?;
         let (errors, warnings) = policies.count();
         let text = if self.json {
             let line = |finding| format!("{}\n", render::json(&policies.texts, finding));
             policies.findings.iter().map(line).collect()
         } else {
-            let colour = super::colour();
+            let colour = colour(std::io::stdout());
             let files = policies.texts.len();
             let services = policies.loaded.services.len();
             let verdict = verdict(files, services, errors, warnings);
             format!("{}{verdict}\n", policies.rendered(colour))
         };
-        let bad = errors > 0 || self.strict && warnings > 0;
-        match Sink::Stdout.write(text.as_bytes()) {
-            Ok(()) | Err(output::Error::Closed) => Ok(if bad { Code::Policies } else { Code::Ok }),
-            Err(error) => Err(error.into()),
-        }
+        let foreign = policies.findings.iter().filter(|finding| finding.code == NOT_ON_HOST).count();
+        let bad = errors > 0 || self.strict && warnings > foreign;
+        super::print(&text)?;
+        Ok(if bad { Code::Policies } else { Code::Ok })
     }
 }
 

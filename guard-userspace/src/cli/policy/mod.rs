@@ -1,9 +1,13 @@
 //! `processguard policy`: policies are checked, shown, compared and rehearsed before they are trusted.
 
 mod check;
+mod diff;
+mod explain;
 mod schema;
+mod test;
 
 use crate::exit::{Code, Failure, HELP};
+use crate::output::{self, Sink};
 
 /// Check, explain, compare and rehearse policies; needs no privileges and touches nothing
 #[derive(Debug, clap::Args)]
@@ -16,6 +20,9 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Check(check::Arguments),
+    Explain(explain::Arguments),
+    Diff(diff::Arguments),
+    Test(test::Arguments),
     Schema(schema::Arguments),
 }
 
@@ -23,13 +30,21 @@ impl Arguments {
     pub(super) fn run(&self) -> Result<Code, Failure> {
         match &self.verb {
             Verb::Check(arguments) => arguments.run(),
+            Verb::Explain(arguments) => arguments.run(),
+            Verb::Diff(arguments) => arguments.run(),
+            Verb::Test(arguments) => arguments.run(),
             Verb::Schema(arguments) => arguments.run(),
         }
     }
 }
 
-/// Whether standard output takes colours.
-fn colour() -> bool {
-    rustix::termios::isatty(std::io::stdout())
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// Where policies are if nothing is said.
+const POLICIES: &str = "/etc/processguard/policies";
+
+/// Prints all of it.
+fn print(text: &str) -> Result<(), Failure> {
+    match Sink::Stdout.write(text.as_bytes()) {
+        Ok(()) | Err(output::Error::Closed) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

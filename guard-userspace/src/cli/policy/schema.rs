@@ -1,7 +1,6 @@
 //! `processguard policy schema`: what editors complete and check policies with.
 
 use crate::exit::{Code, Failure, HELP};
-use crate::output::{self, Sink};
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -22,9 +21,7 @@ impl Arguments {
     #[expect(clippy::unused_self, reason = "as all verbs")]
     pub(super) fn run(&self) -> Result<Code, Failure> {
         let text = format!("{:#}\n", guard_core::policy::schema());
-        match Sink::Stdout.write(text.as_bytes()) {
-            Ok(()) | Err(output::Error::Closed) => Ok(Code::Ok),
-            Err(error) => Err(error.into()),
-        }
+        super::print(&text)?;
+        Ok(Code::Ok)
     }
 }

@@ -148,6 +148,12 @@ codes! {
     Error Impossible = "impossible",
     /// `{port}` and `{instance}` stand where there is one.
     Error Placeholder = "placeholder",
+    /// A scenario's series is one of values in their unit.
+    Error Series = "series",
+    /// A scenario's time of the calendar is one.
+    Error Instant = "instant",
+    /// A scenario names services, instances, checks and queues that there are.
+    Error UnknownName = "unknown-name",
     /// A probe that leaves the host or its network uses TLS.
     Warning PlainHttp = "plain-http",
     /// A probe's timeout is not longer than the time between probes.

@@ -15,4 +15,5 @@ pub(crate) mod texts;
 
 pub(crate) use cross::check_nodes;
 pub(crate) use document::{Document, HostKeys, document_schema, read_document, with_defaults};
-pub(crate) use service::{ServiceKeys, build, check_parts};
+pub(crate) use service::{ServiceKeys, Version, build, check_parts};
+pub(crate) use texts::{AbsolutePath, Argument, Name};

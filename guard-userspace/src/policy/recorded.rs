@@ -1,0 +1,179 @@
+//! A recorded stream held against policies: what would have been done, when and why.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use guard_core::event::{Action, Event, Process};
+use guard_core::ids::ProcId;
+use guard_core::policy::PolicySet;
+use guard_core::rehearse::{Clock, Entry, Recorded, observed};
+use guard_core::select::Index;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::clock::Stamp;
+use crate::exit::Failure;
+use crate::summary::Summary;
+use crate::trace::{Audience, Wanted, recorded, replay};
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// When it began; `None`: there was no event.
+    pub clock: Option<Clock>,
+    /// What would have been done.
+    pub entries: Vec<Entry>,
+    /// Services that were not watched, because none of their processes is in the stream.
+    pub unseen: Vec<String>,
+}
+
+/// Holds a stream against policies. It is read twice: first to know which processes were there before it began.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn watch(input: &Path, set: &PolicySet, seed: u64) -> Result<Watched, Failure> {
+    if input == Path::new("-") {
+        let message = "a stream is read twice, so it cannot be standard input; save it to a file first";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let mut set = observed(set);
+    set.users = users(&set);
+    let mut cast = Cast::new(&set);
+    read(input, &mut cast)?;
+    let Some((began_ns, stamp)) = cast.began else { return Ok(Watched::default()) };
+    let unseen = cast.unseen(&mut set);
+    let there: Vec<Arc<Process>> =
+        cast.first.into_values().filter(|process| process.id.start_ns < began_ns).collect();
+    let begins_ns = i128::from(began_ns) + i128::from(stamp.utc_offset_ns);
+    let clock = Clock { began_ns, begins_s: u64::try_from(begins_ns / 1_000_000_000).unwrap_or_default() };
+    let mut stage = Stage {
+        recorded: Recorded::new(Arc::new(set), seed, began_ns, &there),
+        last_ns: began_ns,
+        summary: Summary::default(),
+    };
+    read(input, &mut stage)?;
+    let last_ns = stage.last_ns;
+    stage.recorded.pass(last_ns);
+    Ok(Watched { clock: Some(clock), entries: stage.recorded.take(), unseen })
+}
+
+fn read<A>(input: &Path, audience: &mut A) -> Result<(), Failure>
+where
+    for<'a> &'a mut A: Audience,
+{
+    match recorded::files(input)? {
+        Some(files) => recorded::run(&files, audience),
+        None => replay::run(input, audience),
+    }
+}
+
+/// Numbers of the users that selectors name, as this host has them.
+fn users(set: &PolicySet) -> BTreeMap<String, u32> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let known = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
+    });
+    known.chain(set.users.clone()).collect()
+}
+
+/// Who is in the stream.
+struct Cast {
+    index: Index,
+    /// When the first event was.
+    began: Option<(u64, Stamp)>,
+    /// Processes as they were first seen.
+    first: FxHashMap<ProcId, Arc<Process>>,
+    ports: FxHashMap<ProcId, Vec<u16>>,
+    seen: BTreeSet<usize>,
+    matched: FxHashSet<(ProcId, u64)>,
+    summary: Summary,
+}
+
+impl Cast {
+    fn new(set: &PolicySet) -> Self {
+        Self {
+            index: Index::new(set),
+            began: None,
+            first: FxHashMap::default(),
+            ports: FxHashMap::default(),
+            seen: BTreeSet::new(),
+            matched: FxHashSet::default(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Takes those out of the set who are not in the stream, and names them.
+    fn unseen(&self, set: &mut PolicySet) -> Vec<String> {
+        let mut unseen = Vec::new();
+        let all = std::mem::take(&mut set.services);
+        for (place, service) in all.into_iter().enumerate() {
+            if self.seen.contains(&place) {
+                set.services.push(service);
+            } else {
+                unseen.push(service.name.clone());
+            }
+        }
+        unseen
+    }
+}
+
+impl Audience for &mut Cast {
+    fn event(&mut self, stamp: &Stamp, event: &Event) -> Result<Wanted, Failure> {
+        self.began.get_or_insert((event.time_ns, *stamp));
+        let Some(process) = event.action.process() else { return Ok(Wanted::More) };
+        self.first.entry(process.id).or_insert_with(|| process.clone());
+        let mut again = false;
+        if let Action::Listen { listen, .. } = &event.action {
+            self.ports.entry(process.id).or_default().push(listen.address.port());
+            again = true;
+        }
+        if again || self.matched.insert((process.id, process.exec_count)) {
+            let none = Vec::new();
+            let ports = self.ports.get(&process.id).unwrap_or(&none);
+            let found = self.index.find(process, ports);
+            self.seen.extend(found);
+        }
+        Ok(Wanted::More)
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn summary(&mut self) -> &mut Summary {
+        &mut self.summary
+    }
+
+    fn finish(self, _stamp: &Stamp, _time_ns: u64) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// The policies, watching.
+struct Stage {
+    recorded: Recorded,
+    last_ns: u64,
+    summary: Summary,
+}
+
+impl Audience for &mut Stage {
+    fn event(&mut self, _stamp: &Stamp, event: &Event) -> Result<Wanted, Failure> {
+        self.last_ns = self.last_ns.max(event.time_ns);
+        self.recorded.event(event);
+        Ok(Wanted::More)
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn summary(&mut self) -> &mut Summary {
+        &mut self.summary
+    }
+
+    fn finish(self, _stamp: &Stamp, _time_ns: u64) -> Result<(), Failure> {
+        Ok(())
+    }
+}
