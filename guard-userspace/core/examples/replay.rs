@@ -1,7 +1,7 @@
 //! Measures decode + core on one thread: a synthetic stream of forks, execs and exits, as the ring
 //! would hold it, fed again and again to a fresh core, on small and large hosts.
 //!
-//! `cargo run --release -p guard-core --example replay [-- SPAWNS [ROUNDS]]`
+//! `cargo run --release -p guard-core --example replay [-- SPAWNS [ROUNDS [POPULATION]]]`
 
 use std::hint::black_box;
 
@@ -22,7 +22,8 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map_while(|text| text.parse::<u32>().ok());
     let spawns = arguments.next().unwrap_or(100_000);
     let rounds = arguments.next().unwrap_or(11);
-    for population in POPULATIONS {
+    let only = arguments.next();
+    for population in POPULATIONS.into_iter().filter(|population| only.is_none_or(|only| only == *population)) {
         let ring = ring(spawns, population);
         let records = ring.len() as f64;
         let mut rates: Vec<f64> = (0..rounds).map(|_| 1.0 / round(&ring, population)).collect();

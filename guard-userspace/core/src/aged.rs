@@ -38,20 +38,12 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
     pub(crate) fn get(&self, key: K) -> Option<&V> {
         self.slots.get(&key).map(|slot| &slot.value)
     }
 
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
         self.slots.get_mut(&key).map(|slot| &mut slot.value)
-    }
-
-    pub(crate) fn is_alive(&self, key: K) -> bool {
-        self.slots.get(&key).is_some_and(|slot| slot.alive)
     }
 
     /// All entries and whether they are alive, in no order.
@@ -122,7 +114,7 @@ mod tests {
         map.set_alive(1, false);
         let evicted: Vec<_> = (4..9).filter_map(|key| map.insert(key, (), true)).collect();
         assert_eq!(evicted, [2, 1, 0, 3, 4]);
-        assert_eq!(map.len(), 4);
+        assert_eq!(map.slots.len(), 4);
     }
 
     #[test]
@@ -133,7 +125,7 @@ mod tests {
         map.set_alive(0, false);
         map.set_alive(0, true);
         assert_eq!(map.insert(2, (), true), Some(1));
-        assert!(map.is_alive(0));
+        assert!(map.slots[&0].alive);
     }
 
     #[test]
@@ -146,7 +138,7 @@ mod tests {
             map.set_alive(key, false);
             map.set_alive(key, true);
         }
-        assert_eq!(map.len(), 3);
+        assert_eq!(map.slots.len(), 3);
         assert!(map.alive.len() <= 32 && map.gone.len() <= 32);
     }
 

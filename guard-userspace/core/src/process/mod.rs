@@ -3,8 +3,10 @@
 mod cgroup;
 mod cgroup_path;
 mod lineage;
+mod pids;
 mod program;
 mod settle;
+mod store;
 mod table;
 
 pub(crate) mod cause;

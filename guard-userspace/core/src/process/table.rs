@@ -14,23 +14,46 @@
 
 use std::sync::Arc;
 
-use guard_common::decode;
-use guard_common::wire::{self, EXEC_SECURE, ProcKey, TASK_FILTERED, Task, UNKNOWN};
-use rustc_hash::FxHashMap;
-
-use crate::aged::Aged;
 use crate::event::{Cgroup, Exec, Name, Process, Program};
 use crate::ids::ProcId;
 use crate::limits::FORK_DELAY_NS;
 use crate::process::cause::Evidence;
+use crate::process::store::Store;
 use crate::process::{convert, program};
+use guard_common::decode;
+use guard_common::wire::{self, EXEC_SECURE, ProcKey, TASK_FILTERED, Task, UNKNOWN};
 
 /// The process table.
 #[derive(Debug)]
 pub struct Table {
-    pub(super) entries: Aged<ProcId, Entry>,
-    /// The newest process of each pid.
-    current: FxHashMap<u32, ProcId>,
+    pub(super) entries: Store<Heritage, Entry>,
+}
+
+/// What a process's children ask for, kept where it is found fast: as it is in [`Entry::process`].
+#[derive(Debug, Default)]
+pub(super) struct Heritage {
+    name: Name,
+    exec_count: u64,
+    program: Option<Arc<Program>>,
+}
+
+impl Heritage {
+    fn of(process: &Process) -> Self {
+        Self { name: process.name, exec_count: process.exec_count, program: process.program.clone() }
+    }
+
+    /// Takes over what is new in a process.
+    fn update(&mut self, process: &Process) {
+        (self.name, self.exec_count) = (process.name, process.exec_count);
+        let same = match (&self.program, &process.program) {
+            (Some(known), Some(now)) => Arc::ptr_eq(known, now),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            self.program.clone_from(&process.program);
+        }
+    }
 }
 
 /// One process.
@@ -93,7 +116,7 @@ pub(crate) struct Ended {
 
 impl Table {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { entries: Aged::new(limit), current: FxHashMap::default() }
+        Self { entries: Store::new(limit) }
     }
 
     /// How many processes are known, ended ones included.
@@ -117,7 +140,7 @@ impl Table {
     /// The process that has a pid, or had it last.
     #[must_use]
     pub fn current(&self, pid: u32) -> Option<&Arc<Process>> {
-        self.get(*self.current.get(&pid)?)
+        self.get(self.entries.newest(pid)?)
     }
 
     /// The process that had a pid at a time. Looks at every process if it is not the current one.
@@ -146,7 +169,7 @@ impl Table {
         if key.start_ns != 0 || key.tgid == 0 {
             return ProcId::from(key);
         }
-        self.current.get(&key.tgid).copied().unwrap_or(ProcId::from(key))
+        self.entries.newest(key.tgid).unwrap_or(ProcId::from(key))
     }
 
     /// Takes in a process that the task iterator found.
@@ -161,7 +184,7 @@ impl Table {
     pub(super) fn list(&mut self, id: ProcId, time_ns: u64, task: &Task, cgroup: Arc<Cgroup>) {
         let filtered = task.flags & TASK_FILTERED != 0;
         match self.entries.get_mut(id) {
-            Some(entry) if entry.last_ns > time_ns => entry.filtered = filtered,
+            Some((_, entry)) if entry.last_ns > time_ns => entry.filtered = filtered,
             _ => {
                 self.observe(id, time_ns, task, cgroup, None, |entry, _| entry.filtered = filtered);
             }
@@ -170,9 +193,12 @@ impl Table {
 
     /// Takes in a program that was read after its exec record was lost.
     pub(crate) fn learn(&mut self, id: ProcId, exec_count: u64, program: Arc<Program>) {
-        let Some(entry) = self.entries.get_mut(id).filter(|entry| !entry.ended) else { return };
+        let Some((heritage, entry)) = self.entries.get_mut(id).filter(|(_, entry)| !entry.ended) else {
+            return;
+        };
         if entry.process.exec_count == exec_count && entry.process.program.is_none() {
             Arc::make_mut(&mut entry.process).program = Some(program);
+            heritage.update(&entry.process);
         }
     }
 
@@ -181,14 +207,14 @@ impl Table {
         let task = &record.child;
         let id = self.forked(record);
         let parent = self.resolve(task.parent);
-        let (parent_name, inherited) = match self.get(parent) {
+        let (parent_name, inherited) = match self.entries.note(parent) {
             // Another number: an exec of the parent was lost, or is told after this.
             Some(parent) if parent.exec_count != task.exec_count => (parent.name, None),
             Some(parent) => (parent.name, parent.program.clone()),
             None => (Name::default(), None),
         };
         let child = |program| convert::process(id, task, (parent, parent_name), cgroup, program);
-        if let Some(entry) = self.entries.get_mut(id) {
+        if let Some((_, entry)) = self.entries.get_mut(id) {
             // The snapshot saw it later than this record: it knows better what the process is
             // now, the record knows how it began.
             if entry.birth == Birth::Unseen {
@@ -259,9 +285,10 @@ impl Table {
 
     /// Ends a process without a record.
     pub(super) fn end(&mut self, id: ProcId) -> Option<Ended> {
-        let entry = self.entries.get_mut(id)?;
+        let (heritage, entry) = self.entries.get_mut(id)?;
         let process = Arc::clone(&entry.process);
         let (evidence, milestones) = (entry.end(), entry.milestones);
+        heritage.update(&entry.process);
         self.entries.set_alive(id, false);
         Some(Ended { process, evidence, milestones })
     }
@@ -280,7 +307,7 @@ impl Table {
             self.insert(id, id.start_ns, entry);
         }
         let alive = self.entries.is_alive(id);
-        let entry = self.entries.get_mut(id).filter(|_| alive)?;
+        let (_, entry) = self.entries.get_mut(id).filter(|_| alive)?;
         if entry.process.cgroup != cgroup {
             let moved = Process { cgroup, ..Process::clone(&entry.process) };
             update(&mut entry.process, moved);
@@ -290,7 +317,7 @@ impl Table {
 
     /// Where to remember what may explain the death of a process that did not end yet.
     pub(crate) fn evidence(&mut self, id: ProcId) -> Option<&mut Evidence> {
-        let entry = self.entries.get_mut(id).filter(|entry| !entry.ended)?;
+        let (_, entry) = self.entries.get_mut(id).filter(|(_, entry)| !entry.ended)?;
         Some(entry.evidence.get_or_insert_default())
     }
 
@@ -307,7 +334,7 @@ impl Table {
         with: impl FnOnce(&mut Entry, Option<u64>) -> R,
     ) -> (Arc<Process>, R) {
         let parent = self.resolve(task.parent);
-        let parent_name = self.get(parent).map(|parent| parent.name);
+        let parent_name = self.entries.note(parent).map(|parent| parent.name);
         let fresh = |old: Option<&Process>| {
             let named = old.filter(|old| old.parent == parent).map(|old| old.parent_name);
             let parent_name = parent_name.or(named).unwrap_or_default();
@@ -316,14 +343,15 @@ impl Table {
             convert::process(id, task, (parent, parent_name), cgroup, program)
         };
         let mut newcomer = None;
+        let mut unused = Heritage::default();
         let known = match self.entries.get_mut(id) {
-            Some(entry) => Some(entry),
+            Some(known) => Some(known),
             None => {
                 newcomer = self.take_provisional(id);
-                newcomer.as_mut()
+                newcomer.as_mut().map(|entry| (&mut unused, entry))
             }
         };
-        let seen = if let Some(entry) = known {
+        let seen = if let Some((heritage, entry)) = known {
             // Who became another user has, as a rule, lost what they had.
             let same_user = entry.process.uid == task.uid;
             let before = if same_user { entry.process.caps_effective } else { 0 };
@@ -331,7 +359,9 @@ impl Table {
             update(&mut entry.process, process);
             entry.last_ns = entry.last_ns.max(time_ns);
             entry.filtered = false;
-            (Arc::clone(&entry.process), with(entry, Some(before)))
+            let seen = (Arc::clone(&entry.process), with(entry, Some(before)));
+            heritage.update(&entry.process);
+            seen
         } else {
             let entry = newcomer.insert(Entry::new(Arc::new(fresh(None)), Birth::Unseen, time_ns));
             (Arc::clone(&entry.process), with(entry, None))
@@ -346,22 +376,12 @@ impl Table {
     /// is: then this is a late word about one that has ended. `start_ns` is the identity's, or
     /// about that if the identity has none.
     fn insert(&mut self, id: ProcId, start_ns: u64, entry: Entry) {
-        if !id.is_some() {
-            return;
-        }
-        let newest = self.current.get(&id.pid).copied();
+        let newest = self.entries.newest(id.pid);
         let late = newest.is_some_and(|newest| newest.start_ns > start_ns);
-        if !late {
-            if let Some(older) = newest {
-                self.entries.set_alive(older, false);
-            }
-            self.current.insert(id.pid, id);
+        if let Some(older) = newest.filter(|_| !late) {
+            self.entries.set_alive(older, false);
         }
-        if let Some(evicted) = self.entries.insert(id, entry, !late)
-            && self.current.get(&evicted.pid) == Some(&evicted)
-        {
-            self.current.remove(&evicted.pid);
-        }
+        self.entries.insert(id, Heritage::of(&entry.process), entry, !late, !late);
     }
 
     /// Identity of a forked child. Without its start time it is the process that the snapshot
@@ -373,7 +393,7 @@ impl Table {
             return ProcId::from(key);
         }
         let provisional = ProcId { pid: key.tgid, start_ns: 0 };
-        let Some(&current) = self.current.get(&key.tgid) else { return provisional };
+        let Some(current) = self.entries.newest(key.tgid) else { return provisional };
         let age = record.header.time_ns.checked_sub(current.start_ns);
         let just_begun = age.is_some_and(|age| age <= FORK_DELAY_NS);
         let found = self.entries.get(current).is_some_and(|entry| entry.birth == Birth::Unseen);
