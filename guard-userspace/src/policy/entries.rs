@@ -1,7 +1,7 @@
 //! Rehearsals as JSON: one object for each thing that happened.
 
-use guard_core::rehearse::{Clock, Entry, Told};
-use guard_core::supervise::What;
+use guard_core::rehearse::{Entry, Told};
+use guard_core::supervise::{Clock, What};
 use serde_json::{Value, json};
 
 use crate::timestamp;
@@ -9,11 +9,10 @@ use crate::timestamp;
 /// An entry: ECS names where there are some, the rest under `processguard`.
 #[must_use]
 pub fn json(clock: Clock, entry: &Entry) -> Value {
-    let unix_ns =
-        i128::from(clock.begins_s) * 1_000_000_000 + i128::from(entry.time_ns) - i128::from(clock.began_ns);
+    let unix_ns = clock.boot_ns.saturating_add_unsigned(entry.time_ns);
     let (action, id, because) = match &entry.what {
         Told::World(_) => ("policy_world", None, None),
-        Told::Plan(plan) => ("policy_plan", Some(plan.id.0), Some(plan.because.to_string())),
+        Told::Plan(plan) => ("policy_plan", Some(plan.id.0), Some(plan.because.at(clock).to_string())),
         Told::Notice(what) => match &**what {
             What::State { .. } => ("policy_state", None, None),
             What::Check { .. } => ("policy_check", None, None),
@@ -29,7 +28,7 @@ pub fn json(clock: Clock, entry: &Entry) -> Value {
         _ => None,
     };
     json!({
-        "@timestamp": timestamp::utc(i64::try_from(unix_ns).unwrap_or(i64::MAX)),
+        "@timestamp": timestamp::utc(unix_ns),
         "event": { "kind": "event", "action": action },
         "service": { "name": entry.subject.as_ref().map(|subject| &*subject.service) },
         "message": entry.message(clock),

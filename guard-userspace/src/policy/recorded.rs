@@ -8,8 +8,9 @@ use std::sync::Arc;
 use guard_core::event::{Action, Event, Process};
 use guard_core::ids::ProcId;
 use guard_core::policy::PolicySet;
-use guard_core::rehearse::{Clock, Entry, Recorded, observed};
+use guard_core::rehearse::{Entry, Recorded, observed};
 use guard_core::select::Index;
+use guard_core::supervise::{Clock, Settings};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::clock::Stamp;
@@ -45,10 +46,10 @@ pub fn watch(input: &Path, set: &PolicySet, seed: u64) -> Result<Watched, Failur
     let unseen = cast.unseen(&mut set);
     let there: Vec<Arc<Process>> =
         cast.first.into_values().filter(|process| process.id.start_ns < began_ns).collect();
-    let begins_ns = i128::from(began_ns) + i128::from(stamp.utc_offset_ns);
-    let clock = Clock { began_ns, begins_s: u64::try_from(begins_ns / 1_000_000_000).unwrap_or_default() };
+    let clock = Clock { boot_ns: stamp.utc_offset_ns };
+    let settings = Settings { seed, clock };
     let mut stage = Stage {
-        recorded: Recorded::new(Arc::new(set), seed, began_ns, &there),
+        recorded: Recorded::new(Arc::new(set), settings, began_ns, &there),
         last_ns: began_ns,
         summary: Summary::default(),
     };

@@ -23,4 +23,4 @@ pub use scenario::{
     Behaviour, Delay, End, Gauge, Happening, HookPlay, Look, Moment, Queue, Reply, Says, Scenario, Timed,
 };
 pub use series::Series;
-pub use text::{Clock, diary, text};
+pub use text::{diary, text};

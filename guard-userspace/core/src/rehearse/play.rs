@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::scenario::Scenario;
 use super::world::{BOOT_NS, Fed, World};
 use crate::policy::set::PolicySet;
-use crate::supervise::{Clock, Effect, Input, Plan, Settings, Subject, Supervisor, What};
+use crate::supervise::{Effect, Input, Plan, Settings, Subject, Supervisor, What};
 
 /// Effects at one moment. More of them, and policies and world chase each other for ever.
 const AT_ONCE: u32 = 100_000;
@@ -45,9 +45,7 @@ pub enum Told {
 #[must_use]
 pub fn play(set: &PolicySet, scenario: &Scenario) -> Rehearsal {
     let set = Arc::new(with_users(set));
-    let boot_s = i64::try_from(scenario.begins_s).unwrap_or(i64::MAX);
-    let boot_ns = boot_s.saturating_mul(1_000_000_000).saturating_sub_unsigned(BOOT_NS);
-    let settings = Settings { seed: scenario.seed, clock: Clock { boot_ns } };
+    let settings = Settings { seed: scenario.seed, clock: scenario.clock() };
     let mut stage = Stage {
         supervisor: Supervisor::new(settings),
         world: World::new(&set, scenario),

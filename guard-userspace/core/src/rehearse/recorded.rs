@@ -45,8 +45,8 @@ pub struct Recorded {
 impl Recorded {
     /// Begins at a time, with the processes that were there; `set` comes from [`observed`].
     #[must_use]
-    pub fn new(set: Arc<PolicySet>, seed: u64, began_ns: u64, processes: &[Arc<Process>]) -> Self {
-        let supervisor = Supervisor::new(Settings { seed, ..Settings::default() });
+    pub fn new(set: Arc<PolicySet>, settings: Settings, began_ns: u64, processes: &[Arc<Process>]) -> Self {
+        let supervisor = Supervisor::new(settings);
         let known = FxHashSet::default();
         let mut recorded = Self { supervisor, known, now_ns: began_ns, entries: Vec::new() };
         recorded.supervisor.handle(began_ns, Input::Policies(set));

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::series::Series;
+use super::world::BOOT_NS;
 use crate::policy::model::{EndStatus, Span};
-use crate::supervise::Subject;
+use crate::supervise::{Clock, Subject};
 
 /// A scripted world in which policies are rehearsed.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,15 @@ pub struct Scenario {
     pub queues: BTreeMap<String, Queue>,
     /// What happens, in order of time.
     pub timeline: Vec<Moment>,
+}
+
+impl Scenario {
+    /// What time it is in its world.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let begins_ns = i64::try_from(self.begins_s).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+        Clock { boot_ns: begins_ns.saturating_sub_unsigned(BOOT_NS) }
+    }
 }
 
 /// How processes behave. What is not said is as it was, or as [`Behaviour::usual`] says.

@@ -6,54 +6,26 @@ use super::play::{Entry, Rehearsal, Told};
 use super::scenario::Scenario;
 use super::world::BOOT_NS;
 use crate::health::CheckState;
-use crate::policy::model::{self, Kill, RestartVia, Severity};
-use crate::supervise::{ActionId, Command, Deed, Plan, ServiceState, Subject, What};
+use crate::policy::model;
+use crate::supervise::{ActionId, Clock, Command, Deed, Plan, Subject, What};
 
-const SECOND: u64 = 1_000_000_000;
-const MINUTE: u64 = 60 * SECOND;
-const DAY_S: u64 = 86_400;
-
-/// What time it was: two clocks' moment of beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
-    /// In nanoseconds since boot.
-    pub began_ns: u64,
-    /// In seconds since the epoch.
-    pub begins_s: u64,
-}
-
-impl Clock {
-    /// Of a scenario's world.
-    #[must_use]
-    pub const fn of(scenario: &Scenario) -> Self {
-        Self { began_ns: BOOT_NS, begins_s: scenario.begins_s }
-    }
-
-    /// `12:04:31.250`, with days in front after the first one.
-    fn text(self, now_ns: u64) -> String {
-        let passed_ns = now_ns.saturating_sub(self.began_ns);
-        let (seconds, millis) = (self.begins_s + passed_ns / SECOND, passed_ns % SECOND / 1_000_000);
-        let day = (seconds / DAY_S).saturating_sub(self.begins_s / DAY_S);
-        let days = if day == 0 { String::new() } else { format!("+{day}d ") };
-        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-        format!("{days}{hour:02}:{minute:02}:{second:02}.{millis:03}")
-    }
-}
+/// Nanoseconds in a millisecond.
+const MILLISECOND: i64 = 1_000_000;
 
 /// The whole rehearsal: what its golden file holds.
 #[must_use]
 pub fn text(scenario: &Scenario, rehearsal: &Rehearsal) -> String {
-    let clock = Clock::of(scenario);
+    let clock = scenario.clock();
     let mut out = format!(
         "{}\nfrom {} UTC, for {}, seed {}\n",
         scenario.title,
-        clock.text(BOOT_NS),
+        time(clock, BOOT_NS),
         model::span(scenario.lasts),
         scenario.seed
     );
     out.push_str(&diary(clock, &rehearsal.entries));
     if let Some(time_ns) = rehearsal.restless_ns {
-        let at = clock.text(time_ns);
+        let at = time(clock, time_ns);
         out.push_str(&format!("\n{at}  given up: it does not come to rest\n"));
     }
     out
@@ -78,7 +50,7 @@ pub fn diary(clock: Clock, entries: &[Entry]) -> String {
         {
             continue;
         }
-        let now = entry.time_ns / MINUTE;
+        let now = clock.epoch_seconds(entry.time_ns).div_euclid(60);
         if minute.replace(now) != Some(now) {
             out.push('\n');
         }
@@ -91,10 +63,10 @@ pub fn diary(clock: Clock, entries: &[Entry]) -> String {
 fn line(clock: Clock, width: usize, entry: &Entry) -> String {
     let what = entry.message(clock);
     let because = match &entry.what {
-        Told::Plan(plan) => Some(plan.because.to_string()),
+        Told::Plan(plan) => Some(plan.because.at(clock).to_string()),
         Told::World(_) | Told::Notice(_) => None,
     };
-    let head = format!("{}  {:<width$}  ", clock.text(entry.time_ns), subject(entry.subject.as_ref()));
+    let head = format!("{}  {:<width$}  ", time(clock, entry.time_ns), subject(entry.subject.as_ref()));
     let mut out = format!("{head}{what}\n");
     if let Some(because) = because.filter(|because| !because.is_empty()) {
         out.push_str(&format!("{:indent$}  {because}\n", "", indent = head.len()));
@@ -127,80 +99,41 @@ fn plan_text(plan: &Plan) -> String {
     format!("{would}#{} {}", plan.id.0, deed(&plan.deed))
 }
 
+/// `12:04:31.250`.
+fn time(clock: Clock, now_ns: u64) -> String {
+    let millis = clock.boot_ns.saturating_add_unsigned(now_ns).div_euclid(MILLISECOND).rem_euclid(1_000);
+    format!("{}.{millis:03}", clock.time_of_day(now_ns))
+}
+
 fn subject(subject: Option<&Subject>) -> String {
-    match subject {
-        None => "-".to_owned(),
-        Some(Subject { service, instance: None }) => service.to_string(),
-        Some(Subject { service, instance: Some(instance) }) => format!("{service}/{instance}"),
-    }
+    subject.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
+/// What is done, with what its program or whoever is told gets to know.
 fn deed(deed: &Deed) -> String {
-    match deed {
-        Deed::Start { run, .. } => format!("start {}", run.command.join(" ")),
-        Deed::RestartVia { via: RestartVia::Command(command), .. } => {
-            format!("restart by {}", command.join(" "))
+    let told: Vec<String> = match deed {
+        Deed::Run { environment, .. } => {
+            // The rest stands in the line itself.
+            const ROLE: [&str; 3] =
+                ["PROCESSGUARD_NEW_PRIMARY", "PROCESSGUARD_OLD_PRIMARY", "PROCESSGUARD_TOKEN"];
+            let role = environment.iter().filter(|(name, _)| ROLE.contains(&name.as_str()));
+            role.map(|(name, value)| format!("{name}={value}")).collect()
         }
-        Deed::RestartVia { via: RestartVia::Unit(unit), .. } => format!("restart unit {unit}"),
-        Deed::RestartVia { via: RestartVia::Container { runtime, container }, .. } => {
-            format!("restart container {container} by {runtime}")
+        Deed::Alert { about, .. } => {
+            let owner = about.owner.iter().map(|owner| format!("owner {owner}"));
+            owner.chain(about.runbook.clone()).collect()
         }
-        Deed::Signal { target, signal, all } => {
-            let all = if *all { " and all with it" } else { "" };
-            format!("send signal {signal} to pid {}{all}", target.pid)
-        }
-        Deed::Kill { target, kill } => {
-            let whom = match kill {
-                Kill::Cgroup => "all that is left in the control group",
-                Kill::Group => "all that is left in the process group",
-                Kill::Process => "nobody but the process",
-            };
-            format!("kill {whom} of pid {}", target.pid)
-        }
-        Deed::Freeze(target) => format!("freeze pid {}", target.pid),
-        Deed::Thaw(target) => format!("thaw pid {}", target.pid),
-        Deed::Renice { target, nice } => format!("renice pid {} to {nice}", target.pid),
-        Deed::Run { purpose, command, environment, .. } => {
-            let told: String = environment.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-            format!("{purpose}: {}{told}", command.join(" "))
-        }
-        Deed::Alert { severity, message, about } => {
-            let mut told = Vec::new();
-            told.extend(about.owner.iter().map(|owner| format!("owner {owner}")));
-            told.extend(about.runbook.clone());
-            let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
-            format!("alert, {}: {message}{told}", severity_name(*severity))
-        }
-    }
-}
-
-const fn severity_name(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
-    }
-}
-
-const fn state(state: ServiceState) -> &'static str {
-    match state {
-        ServiceState::Stopped => "stopped",
-        ServiceState::Waiting => "waiting",
-        ServiceState::Starting => "starting",
-        ServiceState::Healthy => "healthy",
-        ServiceState::Degraded => "degraded",
-        ServiceState::BackingOff => "backing off",
-        ServiceState::Stopping => "stopping",
-        ServiceState::Held => "held",
-    }
+        _ => Vec::new(),
+    };
+    if told.is_empty() { deed.to_string() } else { format!("{deed} ({})", told.join(", ")) }
 }
 
 /// What is told, and why.
 fn notice(what: &What, clock: Clock) -> String {
-    let at = |at_ns: u64| clock.text(at_ns);
+    let at = |at_ns: u64| time(clock, at_ns);
     let why = |why: &str| if why.is_empty() { String::new() } else { format!(": {why}") };
     match what {
-        What::State { from, to, why: said } => format!("{} -> {}{}", state(*from), state(*to), why(said)),
+        What::State { from, to, why: said } => format!("{} -> {}{}", from.name(), to.name(), why(said)),
         What::Check { check, state, why: said } => {
             let state = match state {
                 CheckState::Unknown => "is unknown",

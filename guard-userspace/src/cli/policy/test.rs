@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use guard_core::rehearse::{self, Clock, Entry};
+use guard_core::rehearse::{self, Entry};
+use guard_core::supervise::Clock;
 
 use super::{POLICIES, print};
 use crate::exit::{Code, Failure, HELP};
@@ -95,7 +96,7 @@ impl Arguments {
             Played::Well { scenario, rehearsal } => {
                 let text = rehearse::text(&scenario, &rehearsal);
                 if self.json {
-                    let clock = Clock::of(&scenario);
+                    let clock = scenario.clock();
                     print(&lines(clock, &rehearsal.entries))?;
                     return Ok(rehearsal.restless_ns.is_none());
                 }

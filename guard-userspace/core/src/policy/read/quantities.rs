@@ -354,6 +354,3 @@ fn budget_hint(text: &str) -> Option<Hint> {
     let help = replacement.as_ref().map_or(window.help, |text| format!("write `{text}`"));
     Some(Hint { help, replacement, code: None })
 }
-
-#[cfg(test)]
-mod roundtrip;

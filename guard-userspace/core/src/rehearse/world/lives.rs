@@ -8,6 +8,7 @@ use crate::event::{
     Action, Cause, Cgroup, Container, Exec, Exit, ExitStatus, Listen, Name, Process, Program, Sender,
 };
 use crate::ids::ProcId;
+use crate::names::SignalName;
 use crate::policy::model::{EndStatus, Origin, Port, Readiness, Run, Selector, Service};
 use crate::rehearse::scenario::{Behaviour, Delay, End, Look};
 use crate::supervise::Subject;
@@ -210,11 +211,11 @@ impl World<'_> {
                 // A fault is the process's own; other signals come from somewhere.
                 let fault = [4, 5, 7, 8, 11, 31].contains(&number);
                 let cause = if fault { Cause::Fault } else { Cause::Unknown };
-                (killed(number), cause, format!("was killed by signal {number}"))
+                (killed(number), cause, format!("was killed by {}", SignalName(number.into())))
             }
             (End::Signalled, signal) => {
                 let number = signal.unwrap_or(15);
-                (killed(number), daemon(), format!("ended by signal {number}"))
+                (killed(number), daemon(), format!("ended by {}", SignalName(number.into())))
             }
         };
         if let (Some(service), None) = (self.service(&place.0), signal)
