@@ -11,8 +11,8 @@ pub struct Limits {
 
 impl Default for Limits {
     /// Room for the host that the performance envelope speaks of (1,000 processes) with
-    /// thousands of the recently ended beside them. Measured when full: 440 bytes for each ended
-    /// process, 680 for each living one with a short command line, so 7 to 11 MiB in all.
+    /// thousands of the recently ended beside them. Measured when full (`--example replay`): 640 bytes
+    /// for each living one with a short command line, less for an ended one, so at most 10 MiB in all.
     fn default() -> Self {
         Self { processes: 16_384, cgroups: 4_096 }
     }

@@ -8,6 +8,7 @@
 mod contender;
 mod decide;
 mod envelope;
+mod flat;
 mod kernel;
 mod machine;
 mod process;
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 20_000)]
     count: u64,
     /// Only contenders whose id contains this, beside nothing: processguard, execsnoop+exitsnoop, bpftrace,
-    /// forkstat; or only the scheduler sensor and its peers: scheduler
+    /// forkstat; or only the scheduler sensor and its peers: scheduler; or only what decisions cost: policies
     #[arg(long)]
     only: Option<String>,
     /// For the order and the intervals
@@ -114,6 +115,10 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
         verdicts.push(bench.decide().context("deciding again what was recorded")?.verdict());
     }
     verdicts.extend(scheduler.iter().flat_map(sched::Table::verdicts));
+    if args.only.as_ref().is_none_or(|only| flat::NAME.contains(only.as_str())) {
+        verdicts
+            .extend(flat::measure(args.rounds.max(1)).context("decisions on hosts that grow")?.verdicts());
+    }
     let report = report::Report {
         args,
         machine: &machine::describe(),

@@ -277,8 +277,7 @@ impl ProbeCheckKeys {
 
 /// Samples of which so many must be bad: not more than there are, and no more than are kept.
 fn m_of_n((bad, last): (u32, u32), spot: Spot, reader: &mut Reader) -> Option<()> {
-    /// So many last answers are kept.
-    const MOST: u32 = 1000;
+    const MOST: u32 = crate::limits::FLAP_WINDOW;
     if bad <= last && last <= MOST {
         return Some(());
     }

@@ -139,20 +139,36 @@ pub fn bytes(bytes: u64) -> String {
     shortest.map_or_else(|| "0B".to_owned(), |(name, size)| format!("{}{name}", bytes / size))
 }
 
-/// A rate as a policy writes it, such as `10MiB/m`.
+/// A rate as a policy writes it, such as `10MiB/m`; in whole bytes, if there is a time in which it is that.
 fn rate(value: f64) -> String {
-    let Some((per, seconds)) = per(value) else { return format!("{value}B/s") };
-    format!("{}/{per}", bytes((value * seconds).round() as u64))
+    let (sign, value) = if value < 0.0 { ("-", -value) } else { ("", value) };
+    if let Some((per, seconds)) = per(value) {
+        return format!("{sign}{}/{per}", bytes((value * seconds).round() as u64));
+    }
+    let times = (2..=MOST_SECONDS).map(|seconds| (seconds, seconds as f64));
+    let whole = times.filter_map(|(seconds, length)| Some((seconds, exactly(value, length)?))).next();
+    match whole {
+        Some((seconds, amount)) => format!("{sign}{}/{}", bytes(amount), span(seconds * 1_000_000_000)),
+        None => format!("{sign}{value}B/s"),
+    }
 }
+
+/// Seconds in which a rate is looked for that has no whole number of bytes in one of the usual times.
+const MOST_SECONDS: u64 = 86_400;
 
 /// What a rate is written per: that which needs the fewest digits. `None` if none gives whole bytes.
 fn per(value: f64) -> Option<(&'static str, f64)> {
     let exact = PER.iter().filter_map(|&(name, seconds)| {
-        let amount = (value * seconds).round();
-        let count = whole(amount).filter(|_| amount / seconds == value)?;
+        let count = exactly(value.abs(), seconds)?;
         Some((bytes(count).len(), (name, seconds)))
     });
     exact.min_by_key(|&(length, _)| length).map(|(_, per)| per)
+}
+
+/// The whole bytes that a rate is in so many seconds, if reading them gives that rate again.
+fn exactly(value: f64, seconds: f64) -> Option<u64> {
+    let amount = (value * seconds).round();
+    whole(amount).filter(|_| amount / seconds == value)
 }
 
 fn about_bytes(value: f64) -> String {
@@ -252,6 +268,8 @@ mod tests {
         assert_eq!(beside(-per_minute), "-10MiB/m");
         assert_eq!(beside(0.0), "0B/m");
         assert_eq!(Unit::BytesPerTime.about(0.37), "1.3KiB/h");
+        assert_eq!(Unit::BytesPerTime.exact(-per_minute), "-10MiB/m");
+        assert_eq!(Unit::BytesPerTime.exact(1_048_576.0 / 7.0), "1MiB/7s");
     }
 
     #[test]

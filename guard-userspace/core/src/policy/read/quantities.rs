@@ -354,3 +354,6 @@ fn budget_hint(text: &str) -> Option<Hint> {
     let help = replacement.as_ref().map_or(window.help, |text| format!("write `{text}`"));
     Some(Hint { help, replacement, code: None })
 }
+
+#[cfg(test)]
+mod roundtrip;
