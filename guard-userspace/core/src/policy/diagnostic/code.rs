@@ -44,6 +44,8 @@ macro_rules! codes {
 codes! {
     /// A file is at most 1 MiB.
     Error FileSize = "file-size",
+    /// All problems of a file are told, up to a number that can be read.
+    Error More = "more",
     /// A file is text in UTF-8.
     Error NotText = "not-text",
     /// A file is YAML.

@@ -97,8 +97,11 @@ fn syntax(source: &str, errors: &cel::ParseErrors) -> Fault {
         .char_indices()
         .nth(column)
         .map_or(source.len(), |(at, _)| before + at);
+    // The grammar's own names for all that could stand there help nobody.
     let why = error.msg.lines().next().unwrap_or_default();
     let why = why.strip_prefix("Syntax error: ").unwrap_or(why);
+    let why = why.split(" expecting ").next().unwrap_or_default();
+    let why = if why.contains("<EOF>") { "it ends too early" } else { why };
     Fault {
         part: Some((at, source.len().min(at + 1))),
         ..Fault::new(Code::Guard, format!("this is no condition in CEL: {why}"))

@@ -23,7 +23,7 @@ pub(crate) enum Document<'a> {
 
 keys! {
     /// What holds for the whole host.
-    struct HostDocument as "host document" {
+    struct HostDocument as "host-document" {
         /// The language that this is written in.
         _version("version"): Version,
         /// What holds for the whole host.
@@ -43,7 +43,7 @@ keys! {
 
 keys! {
     /// What holds for all services that don't say otherwise. Maps are merged key by key, lists are not.
-    struct DefaultsDocument as "defaults document" {
+    struct DefaultsDocument as "defaults-document" {
         /// The language that this is written in.
         _version("version"): Version,
         /// Keys of a service, except `service`.

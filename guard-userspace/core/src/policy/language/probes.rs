@@ -17,7 +17,7 @@ keys! {
     struct HttpKeys as "http", short "url" {
         /// What is asked. `{port}` and `{instance}` are replaced.
         url: At<Url>,
-        /// How.
+        /// The request's method.
         method: Method = "GET",
         /// Sent besides our own.
         headers: Map<HeaderName, HeaderValue> = "{}",
@@ -91,7 +91,7 @@ keys! {
     struct AuthKeys as "auth", short "url" {
         /// What is asked. `{port}` and `{instance}` are replaced.
         url: At<Url>,
-        /// How.
+        /// The request's method.
         method: Method = "GET",
         /// Answers that refuse: a status code, or a list of them.
         refused: OneOrMany<Int<100, 599>> = "[401, 403]",
@@ -233,7 +233,7 @@ fn address(address: &At<Address>, reader: &mut Reader) -> Option<String> {
         return Some(text.to_string());
     }
     let message = format!("`{port}` is not a port: ports go from 1 to 65535");
-    reader.say(Diagnostic::new(Code::Address, address.spot.into(), message));
+    reader.say(Diagnostic::new(Code::Bounds, address.spot.into(), message));
     None
 }
 

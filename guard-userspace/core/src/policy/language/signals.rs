@@ -225,7 +225,12 @@ impl Bounding {
             (Unit::BytesPerTime, is(Rate::regex()), "a rate", "a rate such as `10MiB/m`"),
             (Unit::Time, is(Duration::regex()), "a duration", "a duration such as `30s`"),
         ];
-        let said = kinds.iter().find(|kind| kind.1 && kind.0 != unit)?.2;
+        let said = kinds.iter().find(|kind| kind.1 && kind.0 != unit)?;
+        // A size lacks only its time: the rate's own hint says more.
+        if (said.0, unit) == (Unit::Bytes, Unit::BytesPerTime) {
+            return None;
+        }
+        let said = said.2;
         let wanted = kinds.iter().find(|kind| kind.0 == unit).map_or("a plain number", |kind| kind.3);
         Some((said, wanted))
     }

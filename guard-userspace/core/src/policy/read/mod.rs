@@ -14,6 +14,7 @@ mod basic;
 mod quantities;
 mod shape;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value as Json;
 
 pub(crate) use basic::{At, Int, List, Map, MapKey, Nothing, Number, OneOrMany, Text};
@@ -26,7 +27,7 @@ pub(crate) use words::{Word, read_word};
 use super::guard::Compiler;
 use super::schema::Schema;
 use super::yaml::{Node, Spot};
-use super::{Code, Diagnostic, Need, Needed};
+use super::{Code, Diagnostic, Need, Needed, Place};
 
 /// Something that can stand in a policy.
 pub(crate) trait Value: Sized {
@@ -47,19 +48,45 @@ pub(crate) trait Value: Sized {
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     /// What was wrong.
-    pub(crate) diagnostics: Vec<Diagnostic>,
+    diagnostics: Vec<Diagnostic>,
     /// What a host must have.
     pub(crate) needs: Vec<Need>,
     /// In a `defaults:` document nothing has to be there.
     pub(crate) partial: bool,
     /// Compiles conditions.
     pub(crate) guards: Compiler,
+    /// How much was told of each file.
+    rest: FxHashMap<usize, usize>,
+    /// What was told already: a defaults document is read anew for each service.
+    said: FxHashSet<Diagnostic>,
 }
+
+/// What is told of one file at most: nobody reads more at once.
+pub(crate) const MOST: usize = 200;
 
 impl Reader {
     /// Tells something.
     pub(crate) fn say(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        let rest = self.rest.entry(diagnostic.place.file).or_default();
+        if *rest >= MOST {
+            *rest += 1;
+        } else if self.said.insert(diagnostic.clone()) {
+            *rest += 1;
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// All that was told; and of each file of which there is more, that.
+    pub(crate) fn told(&mut self) -> Vec<Diagnostic> {
+        let mut told = std::mem::take(&mut self.diagnostics);
+        for (file, _) in self.rest.iter().filter(|(_, count)| **count > MOST) {
+            let message = format!("this file has more than {MOST} problems: no more are told");
+            let last = told.iter().filter(|one| one.place.file == *file).map(|one| one.place.range.end).max();
+            let end = last.unwrap_or_default();
+            told.push(Diagnostic::new(Code::More, Place { file: *file, range: end..end }, message));
+        }
+        told.sort_by(Diagnostic::order);
+        told
     }
 
     /// A host must have this.

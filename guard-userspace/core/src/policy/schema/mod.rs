@@ -48,3 +48,6 @@ impl Schema {
         Json::Object(self.definitions)
     }
 }
+
+#[cfg(test)]
+mod tests;

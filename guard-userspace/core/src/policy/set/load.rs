@@ -25,7 +25,7 @@ pub(in crate::policy) fn load(files: &[Source<'_>], bounds: &Bounds) -> Loaded {
     let mut documents = Vec::new();
     for (file, source) in files.iter().enumerate() {
         let parsed = parse(*source, file, bounds);
-        reader.diagnostics.extend(parsed.diagnostics);
+        parsed.diagnostics.into_iter().for_each(|diagnostic| reader.say(diagnostic));
         documents.extend(parsed.documents);
     }
     let sorted = Sorted::new(&documents, &mut reader);
@@ -103,11 +103,8 @@ fn twice(what: &str, first: &Node, again: &Node) -> Diagnostic {
         .help("which one holds would depend on the order of files: put both into one")
 }
 
-fn finish(entries: Vec<Entry>, host: Host, reader: Reader) -> Loaded {
-    let mut diagnostics = reader.diagnostics;
-    diagnostics.sort_by(Diagnostic::order);
-    // What a defaults document says is read once for each service.
-    diagnostics.dedup();
+fn finish(entries: Vec<Entry>, host: Host, mut reader: Reader) -> Loaded {
+    let diagnostics = reader.told();
     let mut needs = reader.needs;
     needs.sort_by(|one, other| {
         let key = |need: &crate::policy::Need| (need.place.file, need.place.range.start);

@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use super::{Data, Entry, Kind, Node, Scalar, Spot, resolve};
+use crate::policy::read::MOST;
 use crate::policy::{Bounds, Code, Diagnostic, Place, Source};
 
 /// What was read of a file.
@@ -129,7 +130,7 @@ impl<'a> Reader<'a> {
             Event::Alias(_) => {
                 let message = "aliases such as `*name` are not part of the language";
                 let help = "write the value here; what many services share goes into a `defaults:` document";
-                self.diagnostics.push(Diagnostic::new(Code::Alias, spot.into(), message).help(help));
+                self.say(Diagnostic::new(Code::Alias, spot.into(), message).help(help));
                 let nothing = Scalar { text: "".into(), kind: Kind::Null };
                 self.value(Node { spot, name: spot, data: Data::Scalar(nothing) });
             }
@@ -169,12 +170,12 @@ impl<'a> Reader<'a> {
         if anchor != 0 {
             let message = "anchors such as `&name` are not part of the language";
             let help = "what many services share goes into a `defaults:` document";
-            self.diagnostics.push(Diagnostic::new(Code::Anchor, spot.into(), message).help(help));
+            self.say(Diagnostic::new(Code::Anchor, spot.into(), message).help(help));
         }
         if tag {
             let message = "tags such as `!!str` are not part of the language";
             let help = "leave it out; a text that looks like a number is quoted";
-            self.diagnostics.push(Diagnostic::new(Code::Tag, spot.into(), message).help(help));
+            self.say(Diagnostic::new(Code::Tag, spot.into(), message).help(help));
         }
     }
 
@@ -182,7 +183,7 @@ impl<'a> Reader<'a> {
         if self.open.len() >= self.depth {
             let message = format!("more than {} maps and lists inside each other", self.depth);
             let help = "no policy needs so many: is a bracket missing?";
-            self.diagnostics.push(Diagnostic::new(Code::Depth, spot.into(), message).help(help));
+            self.say(Diagnostic::new(Code::Depth, spot.into(), message).help(help));
             return Err(spot.start as usize);
         }
         let node = Node { spot, name: spot.begin(), data };
@@ -228,8 +229,8 @@ impl<'a> Reader<'a> {
                         open.key = Some((key, node.spot));
                     }
                     Err(diagnostic) => {
-                        self.diagnostics.push(*diagnostic);
                         open.skip = true;
+                        self.say(*diagnostic);
                     }
                 },
             },
@@ -237,13 +238,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Tells something, unless nobody reads on.
+    fn say(&mut self, diagnostic: Diagnostic) {
+        if self.diagnostics.len() <= MOST {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
     fn syntax(&mut self, error: &ScanError) -> usize {
         let at = self.at(error.marker().index());
         let (message, help) = explained(error.info());
         let place = Place { file: self.file, range: at..at };
-        let mut diagnostic = Diagnostic::new(Code::Syntax, place, message);
+        let code = if error.info().contains("unknown anchor") { Code::Alias } else { Code::Syntax };
+        let mut diagnostic = Diagnostic::new(code, place, message);
         diagnostic.help = help.map(str::to_owned);
-        self.diagnostics.push(diagnostic);
+        self.say(diagnostic);
         at
     }
 
@@ -302,6 +311,26 @@ pub(crate) fn shown(text: &str) -> String {
 /// What the library says of an error, in the words of people who write policies; and how to mend it.
 fn explained(info: &str) -> (String, Option<&'static str>) {
     const KNOWN: &[(&str, &str, &str)] = &[
+        (
+            "unknown anchor",
+            "aliases such as `*name` are not part of the language",
+            "a text that begins with `*` is quoted",
+        ),
+        (
+            "did not find expected key",
+            "this line does not fit the lines above",
+            "is it indented like its neighbours, and are all quotes and brackets closed?",
+        ),
+        (
+            "unexpected end of stream",
+            "a quote is not closed",
+            "each text ends with the quote that it begins with",
+        ),
+        (
+            "unknown escape",
+            "this is no escape sequence",
+            "in double quotes a backslash is written twice; in single quotes it is itself",
+        ),
         ("tab", "a tab is used for indentation", "YAML is indented with spaces alone"),
         (
             "mapping values are not allowed in this context",
