@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The targets, by the names of their corpora.
-const TARGETS: [&str; 4] = ["decoder", "stream", "json", "recording"];
+const TARGETS: [&str; 5] = ["decoder", "stream", "json", "recording", "policy"];
 
 /// Seconds for each target in the test command.
 const SHORT_SECONDS: u32 = 5;
@@ -33,7 +33,7 @@ const INPUT_BYTES: u32 = 32 * 1024;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this target: decoder, stream, json, recording
+    /// Only this target: decoder, stream, json, recording, policy
     #[arg(value_parser = TARGETS)]
     target: Option<String>,
 

@@ -5,6 +5,7 @@
 
 pub mod decoder;
 pub mod json;
+pub mod policy;
 pub mod recording;
 mod script;
 pub mod stream;
@@ -24,4 +25,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "stream", run: stream::run },
     Target { name: "json", run: json::run },
     Target { name: "recording", run: recording::run },
+    Target { name: "policy", run: policy::run },
 ];

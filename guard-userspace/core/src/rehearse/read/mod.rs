@@ -48,7 +48,7 @@ pub fn read(source: Source<'_>) -> Read {
     let mut mentions = Vec::new();
     let scenario = keys.map(|keys| model::build(&keys, &mut mentions));
     let mut diagnostics = parsed.diagnostics;
-    diagnostics.append(&mut reader.diagnostics);
+    diagnostics.append(&mut reader.told());
     diagnostics.sort_by(Diagnostic::order);
     let scenario = scenario.filter(|_| diagnostics.is_empty());
     Read { scenario, diagnostics, mentions }
