@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::health::{Change, CheckState, Gauges, Monitor, together};
-use crate::policy::model::{Check, CheckKind, Marker, Scope, Service, Signal};
+use crate::policy::model::{Act, Check, CheckKind, Ladder, Marker, Scope, Service, Signal};
 
 use super::effect::{Ask, What};
 use super::input::Answer;
@@ -18,6 +18,9 @@ pub(super) struct Checks {
     pub(super) gauges: Gauges,
     /// In the order of the policy's.
     pub(super) watches: Vec<Watch>,
+    /// Which of them say whether the subject is well. One that does nothing but change the number of instances says how much there
+    /// is to do: an idle service is not ill.
+    of_health: Vec<bool>,
 }
 
 /// One check.
@@ -33,7 +36,10 @@ pub(super) struct Watch {
 impl Checks {
     pub(super) fn new(policy: &Service, now_ns: u64) -> Self {
         let watches = policy.checks.iter().map(|_| Watch::default()).collect();
-        Self { gauges: Gauges::new(&policy.checks, now_ns), watches }
+        let only_scales = |ladder: &Ladder| ladder.steps.iter().all(|step| matches!(step.act, Act::Scale(_)));
+        let of_health = |check: &Check| !policy.actions.get(&check.name).is_some_and(only_scales);
+        let of_health = policy.checks.iter().map(of_health).collect();
+        Self { gauges: Gauges::new(&policy.checks, now_ns), watches, of_health }
     }
 
     /// Its subject is up: its checks begin.
@@ -51,7 +57,8 @@ impl Checks {
     }
 
     pub(super) fn is_failing(&self) -> bool {
-        self.watches.iter().any(|watch| watch.state() == CheckState::Failing)
+        let mut watches = self.watches.iter().zip(&self.of_health);
+        watches.any(|(watch, of_health)| *of_health && watch.state() == CheckState::Failing)
     }
 
     pub(super) fn next_ns(&self) -> Option<u64> {

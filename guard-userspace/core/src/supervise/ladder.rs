@@ -12,6 +12,7 @@
 //! A run counts as in vain only if it did something to the service: an alert is not meant to help, and a change of scale is bounded
 //! by itself. After alerts alone the ladder rests until the check passes; after a change of scale until its cooldown is over.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::health::{CheckState, Monitor};
@@ -24,6 +25,9 @@ use super::steps::{Doing, Taken};
 use super::text;
 use super::unit::{Turn, Unit};
 
+/// Reasons to withhold steps that are told before something is done again: a cooldown's is another one each time.
+const TOLD: usize = 16;
+
 /// Whose check: of an instance or of the service as one, and its name; [`Ladder::HELD`]: that the service is held.
 pub(super) type Key = (Option<u32>, Arc<str>);
 
@@ -35,8 +39,8 @@ pub(super) struct Climb {
     tries: u32,
     /// What the run that is under way did.
     did: Did,
-    /// What was told to be withheld in this run, so that it is told once.
-    told: Option<String>,
+    /// What was told to be withheld since it last did something, so that each is told once.
+    told: BTreeSet<String>,
     /// When there is something to do, if nothing else happens.
     due_ns: Option<u64>,
 }
@@ -73,7 +77,7 @@ impl Unit {
             stage: Stage::Next { step: 0, from_ns: now_ns },
             tries: 0,
             did: Did::Nothing,
-            told: None,
+            told: BTreeSet::new(),
             due_ns: None,
         });
     }
@@ -217,7 +221,9 @@ impl Unit {
                     }
                     let in_vain = climb.did == Did::Treated;
                     climb.tries = climb.tries.saturating_add(u32::from(in_vain));
-                    (climb.did, climb.told) = (Did::Nothing, None);
+                    if std::mem::replace(&mut climb.did, Did::Nothing) != Did::Nothing {
+                        climb.told.clear();
+                    }
                     if in_vain && climb.tries >= ladder.breaker.tries {
                         self.open(key, ladder, climb.tries, turn);
                         climb.stage = Stage::Open { passing_ns: None };
@@ -321,9 +327,7 @@ impl Unit {
 
     fn withheld(&mut self, key: &Key, climb: &mut Climb, next: &Step, why: &str, turn: &mut Turn<'_>) {
         let deed = text::act(&next.act);
-        let told = format!("{deed}: {why}");
-        if climb.told.as_ref() != Some(&told) {
-            climb.told = Some(told);
+        if climb.told.len() < TOLD && climb.told.insert(format!("{deed}: {why}")) {
             let what = What::Withheld { deed, why: why.to_owned() };
             turn.shared.tell(turn.now_ns, self.subject(key.0), what);
         }

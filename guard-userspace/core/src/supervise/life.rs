@@ -60,6 +60,9 @@ impl Unit {
                     let reset = ready_ns.saturating_add(self.policy.restart.backoff.reset_after);
                     return (!instance.wait.is_fresh() || instance.probation).then_some(reset);
                 }
+                if !self.wants(instance.number) || self.is_fenced() {
+                    return None;
+                }
                 let late = up.since_ns.saturating_add(self.policy.ready.within);
                 let ready = match &self.policy.ready.by {
                     Readiness::Delay(delay) => Some(up.since_ns.saturating_add(*delay)),
@@ -233,16 +236,17 @@ impl Unit {
         let Some(instance) = self.instances.get_mut(&number) else { return };
         let Phase::Up(up) = &mut instance.phase else { return };
         let now_ns = turn.now_ns;
+        let reset_after = self.policy.restart.backoff.reset_after;
+        if up.ready_ns.is_some_and(|ready_ns| now_ns >= ready_ns.saturating_add(reset_after)) {
+            instance.wait.reset();
+            instance.probation = false;
+        }
         if !wanted || fenced {
             let why = self.hold.as_ref().filter(|_| wanted).map(|(_, why)| why.clone());
             let why = why.unwrap_or_else(|| self.why_gone(number));
             return self.end_once(number, Then::Gone, &why, turn);
         }
-        if let Some(ready_ns) = up.ready_ns {
-            if now_ns >= ready_ns.saturating_add(self.policy.restart.backoff.reset_after) {
-                instance.wait.reset();
-                instance.probation = false;
-            }
+        if up.ready_ns.is_some() {
             return;
         }
         let since_ns = up.since_ns;
@@ -251,12 +255,6 @@ impl Unit {
         {
             let what = format!("it has lived for {}", text::span(delay));
             return self.is_ready(number, &what, turn);
-        }
-        let within = self.policy.ready.within;
-        if now_ns >= since_ns.saturating_add(within) {
-            let what = format!("it was not ready within {}", text::span(within));
-            let why = Why::new(what.clone(), since_ns);
-            return self.end_once(number, Then::Failed(what), &why, turn);
         }
         if up.ask_ns.is_some_and(|ask_ns| now_ns >= ask_ns) {
             up.ask_ns = None;
@@ -267,6 +265,12 @@ impl Unit {
                     up.asked = Some(asked);
                 }
             }
+        }
+        let within = self.policy.ready.within;
+        if now_ns >= since_ns.saturating_add(within) {
+            let what = format!("it was not ready within {}", text::span(within));
+            let why = Why::new(what.clone(), since_ns);
+            self.end_once(number, Then::Failed(what), &why, turn);
         }
     }
 

@@ -74,6 +74,17 @@ impl Supervisor {
 
     /// A service that is new, or has a policy already.
     fn place(&mut self, now_ns: u64, policy: &Arc<Service>) {
+        let leaving = self.units.values().find(|unit| unit.retiring && *unit.name == *policy.name);
+        if let Some((slot, old)) = leaving.map(|unit| (unit.slot, &unit.policy))
+            && !self.shared.slots.contains_key(policy.name.as_str())
+        {
+            let comes_back = Disturbance::between(old, policy) != Disturbance::Searched;
+            return if comes_back {
+                self.revive(now_ns, slot, policy)
+            } else {
+                self.add(now_ns, policy, Some(slot))
+            };
+        }
         let known = self.shared.slots.get(policy.name.as_str()).copied();
         let disturbance = known
             .and_then(|slot| self.units.get(&slot))
@@ -85,16 +96,27 @@ impl Supervisor {
             }
             (Some(slot), Some(Disturbance::Searched)) => {
                 self.retire(now_ns, slot);
-                self.add(now_ns, policy);
+                self.add(now_ns, policy, Some(slot));
             }
-            _ => self.add(now_ns, policy),
+            _ => self.add(now_ns, policy, None),
         }
     }
 
-    fn add(&mut self, now_ns: u64, policy: &Arc<Service>) {
+    /// A service that was to be forgotten has a policy again before all of it has ended.
+    fn revive(&mut self, now_ns: u64, slot: Slot, policy: &Arc<Service>) {
+        self.with(now_ns, slot, |unit, turn| {
+            (unit.retiring, unit.wanted, unit.stop_why) = (false, true, None);
+            turn.shared.slots.insert(Arc::clone(&unit.name), slot);
+            unit.set_policy(Arc::clone(policy), turn);
+        });
+    }
+
+    /// A new service, which is not started before the one that it follows has ended.
+    fn add(&mut self, now_ns: u64, policy: &Arc<Service>, follows: Option<Slot>) {
         self.last_slot += 1;
         let slot = self.last_slot;
         let mut unit = Unit::new(slot, Arc::clone(policy), self.shared.seed, now_ns);
+        unit.follows = follows;
         if unit.run().is_none() {
             unit.expect_processes(&Turn { now_ns, shared: &mut self.shared });
         }
@@ -165,7 +187,7 @@ impl Unit {
         if old.group != policy.group {
             self.move_tickets(old.group.as_deref(), turn);
         }
-        if old.checks != policy.checks {
+        if old.checks != policy.checks || old.actions != policy.actions {
             self.set_checks(&old, turn.now_ns);
         }
         let changed = |key: &super::ladder::Key| old.actions.get(&*key.1) != policy.actions.get(&*key.1);

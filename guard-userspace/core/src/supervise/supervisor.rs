@@ -294,6 +294,8 @@ impl Supervisor {
             if is_over {
                 self.units.remove(&slot);
                 self.shared.forget(slot);
+                let heirs = self.units.values().filter(|unit| unit.follows == Some(slot));
+                self.shared.poked.extend(heirs.map(|unit| unit.slot));
             } else if let Some(next_ns) = next_ns {
                 self.due.insert((next_ns, slot));
                 self.due_of.insert(slot, next_ns);

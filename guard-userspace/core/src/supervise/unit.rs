@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::health::CheckState;
 use crate::ids::ProcId;
 use crate::policy::model::{Condition, Mode, Origin, Run, Service};
 
@@ -16,6 +17,7 @@ use super::instance::{Hold, Instance, Phase, Why};
 use super::ladder::{Climb, Key};
 use super::scale::Rolling;
 use super::shared::{Job, Shared, Slot, Standing};
+use super::text;
 
 /// A moment, and what all services share.
 pub(super) struct Turn<'a> {
@@ -33,6 +35,8 @@ pub(super) struct Unit {
     pub(super) wanted: bool,
     /// Its policy is gone: it is forgotten once it has ended.
     pub(super) retiring: bool,
+    /// The service of the same name whose processes must have ended first.
+    pub(super) follows: Option<Slot>,
     /// How many instances are wanted.
     pub(super) target: u32,
     /// Why nothing of it is started.
@@ -76,6 +80,7 @@ impl Unit {
             name,
             wanted: true,
             retiring: false,
+            follows: None,
             target: first_target(&policy),
             hold: None,
             instances: BTreeMap::new(),
@@ -190,10 +195,12 @@ impl Unit {
 
     /// Whether all that it depends on is far enough.
     pub(super) fn may_start(&self, shared: &Shared) -> bool {
-        self.needs.iter().all(|(slot, until)| {
-            let reached = shared.standings.get(slot).and_then(|standing| standing.reached);
-            reached.is_some_and(|reached| far(reached) >= far(*until))
-        })
+        let alone = self.follows.is_none_or(|before| !shared.standings.contains_key(&before));
+        alone
+            && self.needs.iter().all(|(slot, until)| {
+                let reached = shared.standings.get(slot).and_then(|standing| standing.reached);
+                reached.is_some_and(|reached| far(reached) >= far(*until))
+            })
     }
 
     /// Whether those that depend on it, and are to end as well, have ended.
@@ -337,6 +344,15 @@ impl Unit {
     fn why(&self) -> String {
         if let Some((_, why)) = &self.hold {
             return why.what.clone();
+        }
+        if let Some((name, watch)) = self
+            .names
+            .iter()
+            .zip(&self.checks.watches)
+            .find(|(_, watch)| watch.state() == CheckState::Failing)
+            && let Some(monitor) = &watch.monitor
+        {
+            return text::check(&self.policy, name, &monitor.why());
         }
         match (self.target, self.instances.values().next()) {
             (1, Some(instance)) => instance.why.what.clone(),

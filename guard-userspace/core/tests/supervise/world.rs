@@ -1,82 +1,179 @@
-//! A world in which a supervisor's wishes come true: processes that start, live and die, on a clock that jumps from one moment
-//! in which something happens to the next.
+//! A world in which a supervisor's wishes come true, or not: processes that start, live and die, on a clock that jumps from one
+//! moment in which something happens to the next. It knows the rules that a supervisor must never break.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use guard_core::event::{Action, Cause, Event, Exit, ExitStatus, Process};
+use guard_core::event::{Action, Cause, Event, Exec, Exit, ExitStatus, Process, Program};
 use guard_core::ids::ProcId;
 use guard_core::policy::PolicySet;
-use guard_core::policy::model::{
-    Backoff, Budget, EndStatus, Impact, Instances, Kill, Limits, Log, LogTarget, Mode, Origin, Readiness,
-    Ready, Restart, RestartOn, Run, Service, Stop,
+use guard_core::policy::model::{Host, Origin, Service};
+use guard_core::supervise::{
+    ActionId, Answer, Clock, Command, Deed, Done, Effect, Input, Plan, Question, Refused, ServiceState,
+    Settings, Subject, Supervisor, What,
 };
-use guard_core::supervise::{Command, Deed, Done, Effect, Input, Plan, ServiceState, Settings, Supervisor};
 
-pub(crate) const SECOND: u64 = 1_000_000_000;
+use crate::rules::Rules;
+use crate::services::SECOND;
 
-/// How long a start takes here.
-const START_NS: u64 = 1_000_000;
+/// How long a start, a hook, an answer takes here.
+const SOON_NS: u64 = 5_000_000;
+
+/// Turns of the clock within a millisecond that nobody can want.
+const RESTLESS: u32 = 2_000;
 
 pub(crate) struct World {
     pub(crate) now_ns: u64,
     supervisor: Supervisor,
+    set: Arc<PolicySet>,
     last_pid: u32,
     /// The living main processes, by service and instance.
     living: BTreeMap<(String, u32), ProcId>,
     /// What is to happen, by time.
     agenda: BTreeMap<u64, Vec<Happening>>,
+    /// How the world is disposed towards each service.
+    moods: BTreeMap<String, Mood>,
+    certain: bool,
+    pub(crate) waiting: BTreeSet<ActionId>,
+    pub(crate) rules: Rules,
     told: Vec<String>,
 }
 
+/// How the world is disposed towards a service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mood {
+    /// What probes find: true, false, or nothing.
+    pub(crate) probe: Option<bool>,
+    pub(crate) number: f64,
+    pub(crate) can_start: bool,
+    /// It ignores what it can.
+    pub(crate) deaf: bool,
+    pub(crate) hooks_work: bool,
+}
+
+impl Default for Mood {
+    fn default() -> Self {
+        Self { probe: Some(true), number: 50.0, can_start: true, deaf: false, hooks_work: true }
+    }
+}
+
 enum Happening {
-    Done(guard_core::supervise::ActionId, Result<Done, guard_core::supervise::Refused>),
+    Started(ActionId, String, u32),
+    Done(ActionId, Result<Done, Refused>),
+    Answered(u64, String, Option<String>),
     Ends(ProcId, ExitStatus),
+    /// Somebody else starts it.
+    Appears(String),
 }
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
+        let clock = Clock { boot_ns: 1_800_000_000 * 1_000_000_000 };
         Self {
             now_ns: SECOND,
-            supervisor: Supervisor::new(Settings { seed, ..Settings::default() }),
+            supervisor: Supervisor::new(Settings { seed, clock }),
+            set: Arc::default(),
             last_pid: 100,
             living: BTreeMap::new(),
             agenda: BTreeMap::new(),
+            moods: BTreeMap::new(),
+            certain: true,
+            waiting: BTreeSet::new(),
+            rules: Rules::default(),
             told: vec![],
         }
     }
 
     pub(crate) fn policies(&mut self, services: Vec<Service>) {
-        let set =
-            PolicySet { services: services.into_iter().map(Arc::new).collect(), ..PolicySet::default() };
-        self.handle(Input::Policies(Arc::new(set)));
+        self.policies_on(services, Host::default());
+    }
+
+    pub(crate) fn policies_on(&mut self, mut services: Vec<Service>, host: Host) {
+        services.sort_by(|one, other| one.name.cmp(&other.name));
+        let services = services.into_iter().map(Arc::new).collect();
+        let set = Arc::new(PolicySet { services, host, ..PolicySet::default() });
+        self.rules.policies(&self.set, &set);
+        self.set = Arc::clone(&set);
+        self.handle(Input::Policies(set));
+        for ((name, _), id) in self.living.clone() {
+            self.handle(Input::Found(&process(id, &name)));
+        }
     }
 
     pub(crate) fn command(&mut self, command: Command) {
+        self.rules.command(&command);
+        self.told.push(format!("{:>10} {command:?}", self.now_ns / 1_000_000));
         self.handle(Input::Command(command));
+    }
+
+    pub(crate) fn certain(&mut self, certain: bool) {
+        self.certain = certain;
+        self.handle(Input::Certain(certain));
+    }
+
+    pub(crate) fn mood(&mut self, service: &str) -> &mut Mood {
+        self.moods.entry(service.to_owned()).or_default()
+    }
+
+    /// From now on all is well.
+    pub(crate) fn cheer_up(&mut self) {
+        self.moods.clear();
+        self.certain(true);
     }
 
     pub(crate) fn state(&self, service: &str) -> ServiceState {
         self.supervisor.state(service).expect("it is in the policies")
     }
 
+    pub(crate) fn services(&self) -> Vec<Arc<Service>> {
+        self.set.services.clone()
+    }
+
     pub(crate) fn main(&self, service: &str, instance: u32) -> Option<ProcId> {
         self.living.get(&(service.to_owned(), instance)).copied()
     }
 
+    pub(crate) fn alive(&self, service: &str) -> usize {
+        self.living.keys().filter(|(name, _)| name == service).count()
+    }
+
     pub(crate) fn kill(&mut self, service: &str, instance: u32, signal: u8) {
-        let id = self.main(service, instance).expect("it lives");
-        self.ends(id, ExitStatus::Signal { number: signal, core: false });
+        self.dies(service, instance, ExitStatus::Signal { number: signal, core: false });
+    }
+
+    /// An instance ends on its own account, if it lives.
+    pub(crate) fn dies(&mut self, service: &str, instance: u32, status: ExitStatus) {
+        if let Some(id) = self.main(service, instance) {
+            self.rules.dies(service, instance, id);
+            self.ends(id, status);
+        }
+    }
+
+    /// Somebody else starts an adopted service.
+    pub(crate) fn appears(&mut self, service: &str) {
+        if self.alive(service) > 0 {
+            return;
+        }
+        let id = self.new_id();
+        self.living.insert((service.to_owned(), 0), id);
+        let action = Action::Exec { process: process(id, service), exec: Exec::default() };
+        self.event(action);
     }
 
     /// Lets time pass.
     pub(crate) fn run_for(&mut self, span: u64) {
         let end_ns = self.now_ns + span;
+        let (mut turns, mut since_ns) = (0, self.now_ns);
         loop {
             let due = self.supervisor.poll_timeout();
             let next = self.agenda.keys().next().copied();
             let Some(at) = due.into_iter().chain(next).min().filter(|&at| at <= end_ns) else { break };
             self.now_ns = self.now_ns.max(at);
+            if self.now_ns > since_ns + 1_000_000 {
+                (turns, since_ns) = (0, self.now_ns);
+            }
+            turns += 1;
+            assert!(turns < RESTLESS, "it does not come to rest\n{}", self.story());
             if let Some(happenings) = self.agenda.remove(&at) {
                 happenings.into_iter().for_each(|happening| self.happen(happening));
             } else {
@@ -92,113 +189,166 @@ impl World {
         self.told.join("\n")
     }
 
+    pub(crate) fn forget_story(&mut self) {
+        self.told.clear();
+    }
+
     fn handle(&mut self, input: Input<'_>) {
         self.supervisor.handle(self.now_ns, input);
         self.obey();
     }
 
+    fn new_id(&mut self) -> ProcId {
+        self.last_pid += 1;
+        ProcId { pid: self.last_pid, start_ns: self.now_ns }
+    }
+
+    fn event(&mut self, action: Action) {
+        let event = Event { time_ns: self.now_ns, cpu: 0, sequence: 0, action };
+        self.handle(Input::Event(&event));
+    }
+
     fn happen(&mut self, happening: Happening) {
         match happening {
+            Happening::Started(id, service, instance) => {
+                if !self.moods.get(&service).copied().unwrap_or_default().can_start {
+                    let refused = Refused { why: "no such file".to_owned() };
+                    return self.handle(Input::Done { id, result: Err(refused) });
+                }
+                let main = self.new_id();
+                let before = self.living.insert((service.clone(), instance), main);
+                assert_eq!(before, None, "two of {service}/{instance}\n{}", self.story());
+                self.rules.started(self.now_ns, &service);
+                self.handle(Input::Done { id, result: Ok(Done::Started(process(main, &service))) });
+            }
             Happening::Done(id, result) => self.handle(Input::Done { id, result }),
+            Happening::Answered(question, service, number) => {
+                let mood = self.moods.get(&service).copied().unwrap_or_default();
+                let answer = match (number, mood.probe) {
+                    (Some(_), _) => Answer::Number(mood.number),
+                    (None, Some(true)) => Answer::Pass,
+                    (None, Some(false)) => Answer::Fail("connection refused".to_owned()),
+                    (None, None) => Answer::Error("no more descriptors".to_owned()),
+                };
+                self.handle(Input::Answered { question, answer, took_ns: SOON_NS });
+            }
             Happening::Ends(id, status) => self.ends(id, status),
+            Happening::Appears(service) => self.appears(&service),
         }
     }
 
     fn ends(&mut self, id: ProcId, status: ExitStatus) {
-        let lived: BTreeSet<ProcId> = self.living.values().copied().collect();
-        if !lived.contains(&id) {
+        let Some(name) = self.living.iter().find(|(_, living)| **living == id).map(|(name, _)| name.clone())
+        else {
             return;
-        }
-        self.living.retain(|_, living| *living != id);
-        let process = Arc::new(Process { id, ..Process::default() });
-        let exit = Box::new(Exit {
+        };
+        self.living.remove(&name);
+        self.rules.ended(&name.0, self.alive(&name.0));
+        let exit = Exit {
             status,
             cause: Cause::Own,
             lifetime_ns: 0,
             fork_to_exec_ns: None,
             exec_to_listen_ns: None,
             usage: None,
-        });
-        let action = Action::Exit { process, exit };
-        let event = Event { time_ns: self.now_ns, cpu: 0, sequence: 0, action };
-        self.handle(Input::Event(&event));
+        };
+        self.event(Action::Exit { process: process(id, &name.0), exit: Box::new(exit) });
     }
 
     fn obey(&mut self) {
         while let Some(effect) = self.supervisor.poll_effect() {
-            self.told.push(format!("{:>12} {effect:?}", self.now_ns / 1_000_000));
-            if let Effect::Act(plan) = effect
-                && plan.act
-            {
-                self.act(plan);
+            let ms = self.now_ns / 1_000_000;
+            match effect {
+                Effect::Act(plan) => {
+                    let would = if plan.act { "" } else { "would " };
+                    let Plan { id, subject, deed, because, .. } = &plan;
+                    self.told.push(format!("{ms:>10} {subject} #{} {would}{deed} {because}", id.0));
+                    let alive = self.alive(&subject.service);
+                    let mains: Vec<ProcId> = self.living.values().copied().collect();
+                    if let Err(broken) = self.rules.plan(&plan, self.certain, alive, &mains) {
+                        panic!("{broken}\n{}", self.story());
+                    }
+                    if plan.act {
+                        self.act(plan);
+                    }
+                }
+                Effect::Ask(question) => self.ask(question),
+                Effect::Tell(notice) => {
+                    self.told.push(format!("{ms:>10} {} {:?}", notice.subject, notice.what));
+                    self.hear(&notice.subject, &notice.what);
+                }
             }
         }
     }
 
+    fn hear(&mut self, subject: &Subject, what: &What) {
+        if let Err(broken) = self.rules.notice(self.now_ns, subject, what) {
+            panic!("{broken}\n{}", self.story());
+        }
+        if let What::Waits { id, .. } = what {
+            self.waiting.insert(*id);
+        }
+    }
+
+    fn ask(&mut self, question: Question) {
+        let number = matches!(question.ask, guard_core::supervise::Ask::Number(_)).then(String::new);
+        let service = question.subject.service.to_string();
+        self.later(SOON_NS, Happening::Answered(question.id, service, number));
+    }
+
+    fn later(&mut self, span: u64, happening: Happening) {
+        self.agenda.entry(self.now_ns + span).or_default().push(happening);
+    }
+
     fn act(&mut self, plan: Plan) {
-        let later = self.now_ns + START_NS;
-        let done = match &plan.deed {
+        let service = plan.subject.service.to_string();
+        let mood = self.moods.get(&service).copied().unwrap_or_default();
+        let done = match plan.deed {
             Deed::Start { .. } => {
-                self.last_pid += 1;
-                let id = ProcId { pid: self.last_pid, start_ns: self.now_ns };
                 let instance = plan.subject.instance.expect("an instance");
-                let before = self.living.insert((plan.subject.service.to_string(), instance), id);
-                assert_eq!(before, None, "two of one instance");
-                Done::Started(Arc::new(Process { id, ..Process::default() }))
+                return self.later(SOON_NS, Happening::Started(plan.id, service, instance));
             }
             Deed::Signal { target, signal, .. } => {
-                let status = ExitStatus::Signal { number: *signal, core: false };
-                self.agenda.entry(later).or_default().push(Happening::Ends(*target, status));
-                Done::Carried
+                if !mood.deaf || signal == 9 {
+                    let status = ExitStatus::Signal { number: signal, core: false };
+                    self.later(SOON_NS / 2, Happening::Ends(target, status));
+                }
+                Ok(Done::Carried)
             }
-            _ => Done::Carried,
+            Deed::Kill { target, .. } => {
+                let status = ExitStatus::Signal { number: 9, core: false };
+                self.later(SOON_NS / 2, Happening::Ends(target, status));
+                Ok(Done::Carried)
+            }
+            Deed::RestartVia { .. } if mood.can_start => {
+                if let Some(main) = self.main(&service, 0) {
+                    let status = ExitStatus::Signal { number: 15, core: false };
+                    self.later(SOON_NS / 2, Happening::Ends(main, status));
+                }
+                self.later(SOON_NS * 2, Happening::Appears(service.clone()));
+                Ok(Done::Carried)
+            }
+            Deed::RestartVia { .. } => Err(Refused { why: "the unit failed".to_owned() }),
+            Deed::Run { purpose, .. } => {
+                self.rules.hook(&plan.subject.service, purpose, mood.hooks_work, &plan.deed);
+                mood.hooks_work
+                    .then_some(Done::Carried)
+                    .ok_or_else(|| Refused { why: "exit code 1".to_owned() })
+            }
+            _ => Ok(Done::Carried),
         };
-        self.agenda.entry(later).or_default().push(Happening::Done(plan.id, Ok(done)));
+        self.later(SOON_NS, Happening::Done(plan.id, done));
     }
 }
 
-/// A service of one instance that is ready at once.
-pub(crate) fn service(name: &str) -> Service {
-    Service {
-        name: name.to_owned(),
-        labels: BTreeMap::new(),
-        owner: None,
-        impact: Impact::Medium,
-        rto: None,
-        runbook: None,
-        group: None,
-        origin: Origin::Run(Run {
-            command: vec!["/usr/bin/true".to_owned()],
-            user: None,
-            group: None,
-            environment: BTreeMap::new(),
-            directory: "/".into(),
-            first_port: Some(8_000),
-            instances: Instances { min: 1, start: 1, max: 4 },
-            limits: Limits::default(),
-            capabilities: None,
-            log: Log { target: LogTarget::Null },
-        }),
-        ready: Ready { by: Readiness::Started, within: 10 * SECOND },
-        depends_on: vec![],
-        restart: Restart {
-            on: RestartOn::Always,
-            budget: Budget { count: 5, within: 600 * SECOND },
-            backoff: Backoff {
-                initial: SECOND / 10,
-                factor: 2.0,
-                max: 60 * SECOND,
-                jitter: 0.25,
-                reset_after: 600 * SECOND,
-            },
-            success: vec![EndStatus::Code(0)],
-            never: vec![],
-            slow_retry: 300 * SECOND,
-        },
-        stop: Stop { signal: 15, timeout: 10 * SECOND, kill: Kill::Cgroup },
-        checks: vec![],
-        actions: BTreeMap::new(),
-        failover: None,
-        mode: Mode::Act,
-    }
+/// A process of a service, as the core tells it.
+fn process(id: ProcId, service: &str) -> Arc<Process> {
+    let executable = format!("/usr/sbin/{service}").into_bytes();
+    let program = Program { args: executable.clone(), executable, ..Program::default() };
+    Arc::new(Process { id, program: Some(Arc::new(program)), ..Process::default() })
+}
+
+/// Whether somebody else starts a service.
+pub(crate) fn is_adopted(service: &Service) -> bool {
+    matches!(service.origin, Origin::Adopt(_))
 }

@@ -1,0 +1,221 @@
+//! Random lives against what must hold of all. `PROPTEST_CASES=20000` throws more dice than the usual 100: each is an hour or more
+//! of seven services.
+
+use guard_core::event::ExitStatus;
+use guard_core::policy::model::{
+    Act, Approval, Bound, Breaker, Budget, Condition, Demotion, Dependency, EndStatus, Failover, Host,
+    Instances, Mode, Readiness, RestartOn, Service, Step,
+};
+use guard_core::supervise::{Command, ServiceState, Subject};
+use proptest::prelude::*;
+
+use crate::services::{
+    MINUTE, SECOND, adopted, alert, hook, ladder, number, probe, run, scale, service, step,
+};
+use crate::world::{World, is_adopted};
+
+const NAMES: [&str; 7] = ["app", "db-1", "db-2", "job", "nginx", "shadow", "web"];
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug)]
+enum Chance {
+    Passes { ms: u64 },
+    Dies { who: usize, instance: u32, how: u8 },
+    Probe { who: usize, found: Option<bool> },
+    Number { number: u8 },
+    Start { who: usize, works: bool },
+    Deaf { who: usize, deaf: bool },
+    Hooks { who: usize, work: bool },
+    Appears,
+    Certain(bool),
+    Approve(bool),
+    Command { who: usize, what: u8 },
+    Reload(u8),
+}
+
+fn chance() -> impl Strategy<Value = Chance> {
+    let who = || 0..NAMES.len();
+    prop_oneof![
+        6 => (1..30_000u64).prop_map(|ms| Chance::Passes { ms }),
+        4 => (30_000..900_000u64).prop_map(|ms| Chance::Passes { ms }),
+        6 => (who(), 0..3u32, 0..5u8).prop_map(|(who, instance, how)| Chance::Dies { who, instance, how }),
+        4 => (who(), prop::option::weighted(0.8, any::<bool>()))
+            .prop_map(|(who, found)| Chance::Probe { who, found }),
+        2 => (0..200u8).prop_map(|number| Chance::Number { number }),
+        2 => (who(), any::<bool>()).prop_map(|(who, works)| Chance::Start { who, works }),
+        1 => (who(), any::<bool>()).prop_map(|(who, deaf)| Chance::Deaf { who, deaf }),
+        2 => (who(), any::<bool>()).prop_map(|(who, work)| Chance::Hooks { who, work }),
+        1 => Just(Chance::Appears),
+        2 => any::<bool>().prop_map(Chance::Certain),
+        2 => any::<bool>().prop_map(Chance::Approve),
+        2 => (who(), 0..6u8).prop_map(|(who, what)| Chance::Command { who, what }),
+        1 => (0..6u8).prop_map(Chance::Reload),
+    ]
+}
+
+/// Policies with a little of everything; `variant`: what a reload changes.
+fn policies(variant: u8) -> (Vec<Service>, Host) {
+    let budget = |count| Budget { count, within: 10 * MINUTE };
+    let mut web = service("web");
+    run(&mut web).instances = Instances { min: 1, start: 2, max: 4 };
+    web.checks = vec![probe("api"), number("idle", Bound::Below(10.0)), number("queue", Bound::Above(100.0))];
+    let still = Step { if_still: Some(MINUTE), ..step(alert()) };
+    web.actions.insert("api".to_owned(), ladder(vec![step(Act::Restart), still]));
+    web.actions.insert("idle".to_owned(), ladder(vec![step(scale(-1))]));
+    web.actions.insert("queue".to_owned(), ladder(vec![step(scale(1)), step(alert())]));
+    web.group = Some("front".to_owned());
+    web.rto = Some(30 * SECOND);
+
+    let mut app = service("app");
+    app.depends_on = vec![Dependency { service: "web".to_owned(), until: Condition::Healthy }];
+    app.ready.by = Readiness::Delay(2 * SECOND);
+    app.group = Some("front".to_owned());
+
+    let mut job = service("job");
+    (job.restart.on, job.restart.never) = (RestartOn::Failure, vec![EndStatus::Code(3)]);
+
+    let mut nginx = adopted("nginx");
+    nginx.checks = vec![probe("api")];
+    nginx.actions.insert("api".to_owned(), ladder(vec![step(Act::Restart)]));
+
+    let mut shadow = Service { name: "shadow".to_owned(), mode: Mode::Observe, ..web.clone() };
+    shadow.group = None;
+
+    let [one, two] = [("db-1", "db-2"), ("db-2", "db-1")].map(|(name, other)| {
+        let mut db = service(name);
+        run(&mut db).instances = Instances { min: 1, start: 1, max: 1 };
+        db.restart.budget = budget(2);
+        db.ready.by = Readiness::Probe(Box::new(match probe("ready").kind {
+            guard_core::policy::model::CheckKind::Probe(check) => check.probe,
+            guard_core::policy::model::CheckKind::Threshold(_) => unreachable!("it is a probe"),
+        }));
+        db.checks = vec![probe("api")];
+        let approval = Some(Approval { within: 5 * MINUTE });
+        let failover = Step { approval, if_still: Some(30 * SECOND), ..step(Act::Failover) };
+        db.actions.insert("api".to_owned(), ladder(vec![step(Act::Restart), failover]));
+        let fallback = Some(Box::new(Act::Exec(hook("page"))));
+        let breaker = Breaker { tries: 3, within: MINUTE, fallback };
+        let held = guard_core::policy::model::Ladder { steps: vec![step(Act::Failover)], breaker };
+        db.actions.insert("held".to_owned(), held);
+        let demote = Some(Demotion { hook: hook("demote"), required: false });
+        let (standbys, fence, promote) = (vec![other.to_owned()], hook("fence"), hook("promote"));
+        db.failover = Some(Failover { standbys, demote, fence, promote, budget: budget(3) });
+        db
+    });
+
+    let mut host = Host { budget: Some(budget(8)), ..Host::default() };
+    host.groups.insert("front".to_owned(), budget(6));
+    match variant {
+        1 => run(&mut web).command.push("--new".to_owned()),
+        2 => web.checks = vec![probe("api")],
+        3 => web.mode = Mode::Observe,
+        4 => web.restart.budget = budget(2),
+        _ => {}
+    }
+    let mut all = vec![web, job, nginx, shadow, one, two];
+    if variant != 5 {
+        all.push(app);
+    }
+    (all, host)
+}
+
+fn play(chances: &[Chance], seed: u64) -> World {
+    let mut world = World::new(seed);
+    let (services, host) = policies(0);
+    world.policies_on(services, host);
+    for &chance in chances {
+        befall(&mut world, chance);
+    }
+    world
+}
+
+fn befall(world: &mut World, chance: Chance) {
+    match chance {
+        Chance::Passes { ms } => world.run_for(ms * 1_000_000),
+        Chance::Dies { who, instance, how } => {
+            let status = match how {
+                0 => ExitStatus::Code(0),
+                1 => ExitStatus::Code(3),
+                2 => ExitStatus::Unknown,
+                _ => ExitStatus::Signal { number: 11, core: how == 3 },
+            };
+            world.dies(NAMES[who], instance, status);
+        }
+        Chance::Probe { who, found } => world.mood(NAMES[who]).probe = found,
+        Chance::Number { number } => world.mood("web").number = number.into(),
+        Chance::Start { who, works } => world.mood(NAMES[who]).can_start = works,
+        Chance::Deaf { who, deaf } => world.mood(NAMES[who]).deaf = deaf,
+        Chance::Hooks { who, work } => world.mood(NAMES[who]).hooks_work = work,
+        Chance::Appears => world.appears("nginx"),
+        Chance::Certain(certain) => world.certain(certain),
+        Chance::Approve(agreed) => {
+            if let Some(id) = world.waiting.pop_first() {
+                world.command(if agreed { Command::Approve(id) } else { Command::Deny(id) });
+            }
+        }
+        Chance::Command { who, what } => {
+            let service = NAMES[who].to_owned();
+            world.command(match what {
+                0 | 1 => Command::Start(service),
+                2 => Command::Stop(service),
+                3 => Command::Restart(Subject { service: service.into(), instance: None }),
+                4 => Command::Restart(Subject { service: service.into(), instance: Some(0) }),
+                _ => Command::Scale { service, instances: 3 },
+            });
+        }
+        Chance::Reload(variant) => {
+            let (services, host) = policies(variant);
+            world.policies_on(services, host);
+        }
+    }
+}
+
+/// As many lives as the environment asks for, or a few.
+fn config() -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let cases = if asked { ProptestConfig::default().cases } else { 100 };
+    ProptestConfig { cases, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Whatever happens, no rule is broken; and when all is well again, so is every service in the end, unless it is stopped or
+    /// held for a reason that only a person can take away.
+    #[test]
+    fn nothing_is_broken_and_nothing_is_stuck(chances in prop::collection::vec(chance(), 1..60), seed: u64) {
+        let mut world = play(&chances, seed);
+        world.cheer_up();
+        world.appears("nginx");
+        world.run_for(45 * MINUTE);
+        for service in world.services() {
+            let (name, state) = (&service.name, world.state(&service.name));
+            let story = || world.story();
+            if service.mode == Mode::Observe {
+                continue;
+            }
+            if world.rules.is_stopped(name) {
+                prop_assert_eq!(state, ServiceState::Stopped, "{}\n{}", name, story());
+                prop_assert_eq!(world.alive(name), 0, "{}\n{}", name, story());
+                continue;
+            }
+            let needed = |needed: &Dependency| world.state(&needed.service) == ServiceState::Healthy;
+            let well = match state {
+                ServiceState::Healthy => world.alive(name) > 0,
+                ServiceState::Waiting => !service.depends_on.iter().all(needed),
+                ServiceState::Held => world.rules.may_be_held(name),
+                // A job that ended with success.
+                ServiceState::Stopped => service.restart.on == RestartOn::Failure,
+                _ => false,
+            };
+            prop_assert!(well, "{} is {:?}\n{}", name, state, story());
+            prop_assert!(!is_adopted(&service) || state == ServiceState::Healthy, "{}\n{}", name, story());
+        }
+    }
+
+    /// The same inputs give the same effects, to the last byte.
+    #[test]
+    fn the_same_happens_twice(chances in prop::collection::vec(chance(), 1..40), seed: u64) {
+        prop_assert_eq!(play(&chances, seed).story(), play(&chances, seed).story());
+    }
+}

@@ -1,0 +1,246 @@
+//! What a supervisor must never do, as seen from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use guard_core::ids::ProcId;
+use guard_core::policy::PolicySet;
+use guard_core::policy::model::{Budget, Mode, Origin, Service};
+use guard_core::supervise::{Command, Deed, Disturbance, Plan, ServiceState, Subject, What};
+
+/// What was seen so far.
+#[derive(Default)]
+pub(crate) struct Rules {
+    services: BTreeMap<String, std::sync::Arc<Service>>,
+    host: Option<Budget>,
+    groups: BTreeMap<String, Budget>,
+    /// Restarts, by what they count against: a service, `group NAME`, `host`.
+    restarts: BTreeMap<String, Vec<u64>>,
+    /// Services that an operator stopped.
+    stopped: BTreeSet<String>,
+    /// Instances that died unasked and were not started since; that start is a restart.
+    died: BTreeSet<(String, u32)>,
+    /// Main processes that were asked to end.
+    asked: BTreeSet<ProcId>,
+    /// The waits of instances: since when one waits, the last one, and since when it has been ready.
+    waits: BTreeMap<(String, u32), Wait>,
+    /// The world's own idea of who is primary, alive and not fenced.
+    primaries: BTreeSet<String>,
+    fenced: BTreeSet<String>,
+    alive: BTreeSet<String>,
+    token: u64,
+}
+
+#[derive(Default)]
+struct Wait {
+    begun_ns: Option<u64>,
+    last_ns: u64,
+    ready_ns: Option<u64>,
+}
+
+impl Rules {
+    pub(crate) fn policies(&mut self, old: &PolicySet, new: &PolicySet) {
+        self.host = new.host.budget;
+        self.groups.clone_from(&new.host.groups);
+        // Other budgets over the same past: what was allowed before may be too much now.
+        self.restarts.clear();
+        self.services = new.services.iter().map(|service| (service.name.clone(), service.clone())).collect();
+        self.waits.clear();
+        for before in &old.services {
+            let now = self.services.get(&before.name);
+            let goes_on = now.is_some_and(|now| Disturbance::between(before, now) == Disturbance::None);
+            if !goes_on {
+                self.died.retain(|(name, _)| *name != before.name);
+            }
+            if now.is_none_or(|now| Disturbance::between(before, now) == Disturbance::Searched) {
+                self.stopped.remove(&before.name);
+            }
+        }
+        // A service that observed was not started when it died; that it acts now is no restart.
+        self.died.clear();
+    }
+
+    pub(crate) fn command(&mut self, command: &Command) {
+        match command {
+            Command::Start(name) => {
+                self.stopped.remove(name);
+                self.restarts.remove(name);
+                self.forget(name);
+            }
+            Command::Stop(name) => {
+                self.stopped.insert(name.clone());
+                self.forget(name);
+            }
+            Command::Shutdown => self.stopped.extend(self.services.keys().cloned()),
+            Command::Scale { service, .. } => self.forget(service),
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, service: &str) {
+        self.died.retain(|(name, _)| name != service);
+        self.waits.retain(|(name, _), _| name != service);
+    }
+
+    pub(crate) fn dies(&mut self, service: &str, instance: u32, id: ProcId) {
+        if self.asked.contains(&id) {
+            return;
+        }
+        self.died.insert((service.to_owned(), instance));
+    }
+
+    pub(crate) fn ended(&mut self, service: &str, left: usize) {
+        if left == 0 {
+            self.alive.remove(service);
+        }
+    }
+
+    /// A process of a service began to live.
+    pub(crate) fn started(&mut self, _now_ns: u64, service: &str) {
+        self.alive.insert(service.to_owned());
+    }
+
+    /// A hook does its work, or not. What fails may have done it nevertheless, if it promotes.
+    pub(crate) fn hook(&mut self, service: &str, purpose: &str, works: bool, deed: &Deed) {
+        let Deed::Run { environment, .. } = deed else { return };
+        match purpose {
+            "fence" if works => {
+                self.primaries.remove(service);
+                self.fenced.insert(service.to_owned());
+            }
+            "promote" => {
+                let new = &environment["PROCESSGUARD_NEW_PRIMARY"];
+                self.primaries.insert(new.clone());
+                self.fenced.remove(new);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn plan(
+        &mut self,
+        plan: &Plan,
+        certain: bool,
+        alive: usize,
+        mains: &[ProcId],
+    ) -> Result<(), String> {
+        let name = plan.subject.service.to_string();
+        let service = self.services.get(&name).cloned();
+        let observes = service.as_ref().is_some_and(|service| service.mode == Mode::Observe);
+        if observes && plan.act {
+            return Err(format!("{name} only observes"));
+        }
+        let to_the_living = match &plan.deed {
+            Deed::Start { .. } | Deed::Alert { .. } => false,
+            Deed::RestartVia { .. } => alive > 0,
+            _ => true,
+        };
+        if to_the_living && !certain && plan.act {
+            return Err(format!("{name}: {} while records are lost", plan.deed));
+        }
+        if let Deed::Signal { target, .. } = &plan.deed
+            && plan.act
+            && !mains.contains(target)
+        {
+            return Err(format!("{name}: a signal to pid {}, which is nobody's", target.pid));
+        }
+        if let (Deed::Signal { target, .. }, true) = (&plan.deed, plan.act) {
+            self.asked.insert(*target);
+        }
+        self.restart(plan, &name, service.as_deref())?;
+        if let (Deed::Start { .. }, true, Some(instance)) = (&plan.deed, plan.act, plan.subject.instance) {
+            self.start(plan, (name, instance), service.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Whatever the cause of a restart, it counts.
+    fn restart(&mut self, plan: &Plan, name: &str, service: Option<&Service>) -> Result<(), String> {
+        let is_restart = matches!(plan.deed, Deed::Start { .. } | Deed::RestartVia { .. })
+            && plan.because.restarts_left.is_some();
+        let Some(service) = service.filter(|_| is_restart) else { return Ok(()) };
+        let mut budgets = vec![(name.to_owned(), service.restart.budget)];
+        let group = service.group.as_ref();
+        budgets.extend(group.and_then(|group| Some((format!("group {group}"), *self.groups.get(group)?))));
+        budgets.extend(self.host.map(|host| ("host".to_owned(), host)));
+        for (whose, budget) in budgets {
+            let times = self.restarts.entry(whose.clone()).or_default();
+            times.push(plan.time_ns);
+            let within = times.iter().filter(|&&time| time + budget.within > plan.time_ns).count();
+            if within > budget.count as usize {
+                return Err(format!("{within} restarts of {whose}, the budget is {budget}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, plan: &Plan, key: (String, u32), service: Option<&Service>) -> Result<(), String> {
+        let (name, instance) = &key;
+        if self.stopped.contains(name) {
+            return Err(format!("{name} was stopped, and is started"));
+        }
+        if self.died.remove(&key) && plan.because.restarts_left.is_none() {
+            return Err(format!("{name}/{instance} is started again, and that counts against no budget"));
+        }
+        let Some(service) = service else { return Err(format!("{name} has no policy")) };
+        let wait = self.waits.entry(key.clone()).or_default();
+        if let Some(begun_ns) = wait.begun_ns.take()
+            && service.depends_on.is_empty()
+        {
+            let waited_ns = plan.time_ns - begun_ns;
+            if waited_ns < wait.last_ns {
+                return Err(format!("a backoff of {waited_ns} ns after one of {}", wait.last_ns));
+            }
+            wait.last_ns = waited_ns;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn notice(&mut self, now_ns: u64, subject: &Subject, what: &What) -> Result<(), String> {
+        let name = subject.service.to_string();
+        match what {
+            What::State { from, to, .. } => {
+                let Some(instance) = subject.instance else { return Ok(()) };
+                let reset_ns =
+                    self.services.get(&name).map_or(0, |service| service.restart.backoff.reset_after);
+                let wait = self.waits.entry((name, instance)).or_default();
+                let ready =
+                    |state: &ServiceState| matches!(state, ServiceState::Healthy | ServiceState::Degraded);
+                match (ready(from), ready(to)) {
+                    (false, true) => wait.ready_ns = Some(now_ns),
+                    (true, false) => {
+                        let up = wait.ready_ns.take().map_or(0, |since_ns| now_ns - since_ns);
+                        wait.last_ns = if up >= reset_ns { 0 } else { wait.last_ns };
+                    }
+                    _ => {}
+                }
+                wait.begun_ns = (*to == ServiceState::BackingOff).then_some(now_ns);
+            }
+            What::Role { token } => {
+                if *token <= self.token {
+                    return Err(format!("the token {token} after {}", self.token));
+                }
+                self.token = *token;
+                // A role is given at the beginning, after a promotion, or taken back when nobody else can have it.
+                self.primaries.insert(name.clone());
+                self.fenced.remove(&name);
+            }
+            _ => {}
+        }
+        if self.primaries.len() > 1 {
+            return Err(format!("two primaries: {:?}", self.primaries));
+        }
+        Ok(())
+    }
+
+    /// Whether a service may be held for good: by a way to end, a breaker, a fence.
+    pub(crate) fn may_be_held(&self, name: &str) -> bool {
+        self.services.get(name).is_some_and(|service| {
+            let by_actions = !service.actions.is_empty() || service.failover.is_some();
+            by_actions || !service.restart.never.is_empty() || matches!(service.origin, Origin::Adopt(_))
+        })
+    }
+
+    pub(crate) fn is_stopped(&self, name: &str) -> bool {
+        self.stopped.contains(name)
+    }
+}
