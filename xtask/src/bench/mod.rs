@@ -77,6 +77,13 @@ struct Sample {
 type Samples = BTreeMap<&'static str, Vec<Sample>>;
 
 pub(crate) fn verb(args: &Args) -> Result<()> {
+    if args.only.as_deref() == Some(flat::NAME) {
+        // Made up, and decided in one process: neither root nor the kernel is needed.
+        let verdicts = flat::measure(args.rounds.max(1))?.verdicts();
+        let scratch = sh::target_dir().join("bench");
+        fs::create_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
+        return tell(args, &[], None, None, &verdicts, &scratch);
+    }
     if !sh::is_root() {
         bail!(
             "the bench loads kernel programs: run it as root, for example sudo --preserve-env=PATH cargo xtask bench"
@@ -115,20 +122,26 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
         verdicts.push(bench.decide().context("deciding again what was recorded")?.verdict());
     }
     verdicts.extend(scheduler.iter().flat_map(sched::Table::verdicts));
-    if args.only.as_ref().is_none_or(|only| flat::NAME.contains(only.as_str())) {
-        verdicts
-            .extend(flat::measure(args.rounds.max(1)).context("decisions on hosts that grow")?.verdicts());
+    if args.only.is_none() {
+        let flat = flat::measure(args.rounds.max(1)).context("decisions on hosts that grow")?;
+        verdicts.extend(flat.verdicts());
     }
-    let report = report::Report {
-        args,
-        machine: &machine::describe(),
-        rows: &rows,
-        account,
-        scheduler,
-        verdicts: &verdicts,
-    };
+    tell(args, &rows, account, scheduler, &verdicts, &bench.scratch)
+}
+
+/// Prints and keeps what was measured. An error if a rule that decides over the exit code does not hold.
+fn tell(
+    args: &Args,
+    rows: &[report::Row],
+    account: Option<truth::Account>,
+    scheduler: Option<sched::Table>,
+    verdicts: &[envelope::Verdict],
+    scratch: &Path,
+) -> Result<()> {
+    let machine = machine::describe();
+    let report = report::Report { args, machine: &machine, rows, account, scheduler, verdicts };
     print!("{}", report.markdown());
-    let file = report.save(&bench.scratch)?;
+    let file = report.save(scratch)?;
     eprintln!("saved {}", file.display());
 
     let failed = verdicts.iter().filter(|one| one.gates && !one.holds).count();

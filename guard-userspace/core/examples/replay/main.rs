@@ -10,8 +10,8 @@ mod stream;
 #[path = "../../tests/testkit/mod.rs"]
 mod testkit;
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use guard_common::decode::decode;
@@ -53,32 +53,56 @@ const CASES: [Case; 11] = [
 /// Records that are read before anybody looks at the clock.
 const BATCH: usize = 256;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let json = arguments.iter().any(|argument| argument == "--json");
-    let mut numbers = arguments.iter().map_while(|text| text.parse::<u32>().ok());
-    let (spawns, rounds) = (numbers.next().unwrap_or(50_000), numbers.next().unwrap_or(11));
-
-    // First, while nothing that was given back lies about.
-    let per_process = memory_of_processes();
-    let mut sets: BTreeMap<u32, Arc<PolicySet>> = BTreeMap::new();
-    for count in CASES.iter().filter_map(|case| case.policies) {
-        sets.insert(count, policies::set(count)?);
-    }
-    let per_service = memory_of_services(&sets);
-    let rings: BTreeMap<u32, Ring> =
-        CASES.iter().map(|case| (case.spawners, Ring::new(spawns, case.spawners))).collect();
-
-    // Nanoseconds of each record by case and round: all cases in each round, so that what else the machine does meets all.
-    let mut costs: Vec<Vec<f64>> = vec![vec![]; CASES.len()];
-    for _ in 0..rounds {
-        for (case, costs) in CASES.iter().zip(&mut costs) {
-            let set = case.policies.and_then(|count| sets.get(&count));
-            costs.extend(rings.get(&case.spawners).map(|ring| round(ring, case.processes, set) * 1e9));
+    let mut numbers = arguments.iter().filter_map(|text| text.parse::<u32>().ok());
+    match arguments.first().map(String::as_str) {
+        Some("--case") => {
+            let (number, spawns) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+            let case = CASES.get(number as usize).ok_or("there is no such case")?;
+            let set = case.policies.map(policies::set).transpose()?;
+            let ring = Ring::new(spawns, case.spawners);
+            println!("{}", round(&ring, case.processes, set.as_ref()) * 1e9);
+        }
+        Some("--memory") => println!("{} {}", memory_of_processes(), memory_of_services()?),
+        _ => {
+            let (spawns, rounds) = (numbers.next().unwrap_or(50_000), numbers.next().unwrap_or(11));
+            let costs = costs(spawns, rounds)?;
+            let memory = child(&["--memory"])?;
+            let mut bytes = memory.split_whitespace().map(str::parse::<u64>);
+            let memory = (bytes.next().ok_or("no bytes")??, bytes.next().ok_or("no bytes")??);
+            say(arguments.iter().any(|argument| argument == "--json"), &costs, memory);
         }
     }
+    Ok(())
+}
+
+/// Nanoseconds of each record by case and round. All cases in each round, so that what else the machine does meets all; each in
+/// a process of its own, so that none finds the memory in the state that another left.
+fn costs(spawns: u32, rounds: u32) -> Outcome<Vec<Vec<f64>>> {
+    let mut costs: Vec<Vec<f64>> = vec![vec![]; CASES.len()];
+    for _ in 0..rounds {
+        for (number, costs) in costs.iter_mut().enumerate() {
+            let said = child(&["--case", &number.to_string(), &spawns.to_string()])?;
+            costs.push(said.trim().parse()?);
+        }
+    }
+    Ok(costs)
+}
+
+fn child(arguments: &[&str]) -> Outcome<String> {
+    let output = Command::new(std::env::current_exe()?).args(arguments).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("{arguments:?}: {}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn say(json: bool, costs: &[Vec<f64>], (per_process, per_service): (u64, u64)) {
     if json {
-        let cases = CASES.iter().zip(&costs).map(|(case, ns)| {
+        let cases = CASES.iter().zip(costs).map(|(case, ns)| {
             let Case { processes, spawners, policies } = case;
             serde_json::json!({ "processes": processes, "spawners": spawners, "policies": policies, "ns": ns })
         });
@@ -88,9 +112,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "bytes_per_process": per_process,
         });
         println!("{said}");
-        return Ok(());
+        return;
     }
-    for (Case { processes, spawners, policies }, ns) in CASES.iter().zip(&mut costs) {
+    for (Case { processes, spawners, policies }, ns) in CASES.iter().zip(costs) {
+        let mut ns = ns.clone();
         ns.sort_by(f64::total_cmp);
         let at = |place: usize| ns.get(place).copied().unwrap_or(f64::NAN);
         let (best, median, worst) = (at(0), at(ns.len() / 2), at(ns.len().saturating_sub(1)));
@@ -101,7 +126,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     println!("{per_process} bytes a process, {per_service} bytes a service without processes");
-    Ok(())
 }
 
 /// Seconds of CPU time for each record of a stream, once the table is full.
@@ -170,20 +194,21 @@ fn feed(core: &mut Core, mut supervisor: Option<&mut Supervisor>, ring: &Ring, f
 }
 
 /// Resident bytes that a service takes, its policy and its index included, while it has no process.
-fn memory_of_services(sets: &BTreeMap<u32, Arc<PolicySet>>) -> u64 {
-    let Some((&count, set)) = sets.last_key_value() else { return 0 };
+fn memory_of_services() -> Outcome<u64> {
+    const SERVICES: u32 = 10_000;
+    let set = policies::set(SERVICES)?;
     let before = resident();
-    // As read, because the sets themselves were allocated among much that is gone by now.
+    // A copy, because the set itself was allocated among much that is gone by now.
     let copy = PolicySet {
         services: set.services.iter().map(|service| Arc::new((**service).clone())).collect(),
-        ..(**set).clone()
+        ..(*set).clone()
     };
     let mut supervisor = Supervisor::new(Settings::default());
     supervisor.handle(0, supervise::Input::Policies(Arc::new(copy)));
     while supervisor.poll_effect().is_some() {}
-    let taken = resident().saturating_sub(before) / u64::from(count);
+    let taken = resident().saturating_sub(before) / u64::from(SERVICES);
     black_box(&supervisor);
-    taken
+    Ok(taken)
 }
 
 /// Resident bytes that a living process takes, with a short command line.
