@@ -16,7 +16,7 @@ mod series;
 mod text;
 mod world;
 
-pub use play::{Entry, Rehearsal, Told, play};
+pub use play::{Entry, Rehearsal, Told, play, play_before};
 pub use read::{Read, read};
 pub use recorded::{Recorded, observed};
 pub use scenario::{

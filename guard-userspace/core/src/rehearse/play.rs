@@ -44,6 +44,11 @@ pub enum Told {
 /// Plays a scenario with policies. Those of users' names that selectors need get numbers of their own.
 #[must_use]
 pub fn play(set: &PolicySet, scenario: &Scenario) -> Rehearsal {
+    play_before(set, scenario, &mut |_effect| {})
+}
+
+/// The same; every effect is shown to `watch`, questions included.
+pub fn play_before(set: &PolicySet, scenario: &Scenario, watch: &mut dyn FnMut(&Effect)) -> Rehearsal {
     let set = Arc::new(with_users(set));
     let settings = Settings { seed: scenario.seed, clock: scenario.clock() };
     let mut stage = Stage {
@@ -51,6 +56,7 @@ pub fn play(set: &PolicySet, scenario: &Scenario) -> Rehearsal {
         world: World::new(&set, scenario),
         entries: Vec::new(),
         now_ns: BOOT_NS,
+        watch,
     };
     let ended = stage.run(&set, BOOT_NS.saturating_add(scenario.lasts));
     Rehearsal { entries: stage.entries, restless_ns: ended.err().map(|Restless(at_ns)| at_ns) }
@@ -64,6 +70,7 @@ struct Stage<'a> {
     world: World<'a>,
     entries: Vec<Entry>,
     now_ns: u64,
+    watch: &'a mut dyn FnMut(&Effect),
 }
 
 impl Stage<'_> {
@@ -80,6 +87,7 @@ impl Stage<'_> {
                 if effects > AT_ONCE {
                     return Err(Restless(self.now_ns));
                 }
+                (self.watch)(&effect);
                 self.world.take(self.now_ns, &effect);
                 self.tell(effect);
             }

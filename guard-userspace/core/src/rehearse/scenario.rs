@@ -114,6 +114,12 @@ pub struct Look {
     pub uid: Option<u32>,
     /// Its control group.
     pub cgroup: Option<String>,
+    /// Its systemd unit.
+    pub unit: Option<String>,
+    /// Its container: the beginning of the id.
+    pub container: Option<String>,
+    /// The TCP port that it listens on once it is ready.
+    pub listens: Option<u16>,
 }
 
 /// How long something takes.

@@ -70,6 +70,12 @@ keys! {
         uid: Option<Int<0, 4_294_967_294>>,
         /// Its control group.
         cgroup: Option<Text>,
+        /// Its systemd unit.
+        unit: Option<Text>,
+        /// Its container: the beginning of the id.
+        container: Option<Text>,
+        /// The TCP port that it listens on once it is ready.
+        listens: Option<Int<1, 65_535>>,
     }
 }
 

@@ -106,7 +106,7 @@ impl World<'_> {
 
     fn started(&self, id: ProcId, subject: &Subject, run: &Run) -> Process {
         let instance = subject.instance.unwrap_or_default();
-        let path = format!("processguard/{}/{instance}", subject.service);
+        let path = format!("/processguard/{}/{instance}", subject.service);
         let uid = run.user.as_deref().map_or(0, |user| self.uid(user));
         process(id, uid, &run.command, run.command.first().cloned(), cgroup(id, path))
     }
@@ -116,14 +116,15 @@ impl World<'_> {
         let exe = exe.unwrap_or_else(|| format!("/usr/bin/process-{}", id.pid));
         let command = if look.command.is_empty() { vec![exe.clone()] } else { look.command.clone() };
         let uid = look.uid.or_else(|| selector.user.as_deref().map(|user| self.uid(user)));
-        let unit = selector.unit.clone();
+        let unit = look.unit.clone().or_else(|| selector.unit.clone());
         let path = look.cgroup.clone().or_else(|| selector.cgroup.clone());
         let below = unit
             .as_ref()
-            .map_or_else(|| format!("system.slice/{}", id.pid), |unit| format!("system.slice/{unit}"));
+            .map_or_else(|| format!("/system.slice/{}", id.pid), |unit| format!("/system.slice/{unit}"));
         let mut group = cgroup(id, path.unwrap_or(below));
         group.unit = unit.map(Into::into);
-        group.container = selector.container.as_deref().map(|short| {
+        let container = look.container.as_deref().or(selector.container.as_deref());
+        group.container = container.map(|short| {
             // A container is matched by the beginning of its id.
             Container { id: format!("{short:0<64}").into(), runtime: None }
         });
@@ -161,6 +162,8 @@ impl World<'_> {
     pub(super) fn ready(&mut self, now_ns: u64, id: ProcId) -> Vec<Fed> {
         let Some(place) = self.place(id) else { return Vec::new() };
         let Some(service) = self.service(&place.0) else { return Vec::new() };
+        let whole = Subject { service: place.0.clone(), instance: Some(place.1) };
+        let look = self.said(&whole, |said| said.process.clone()).unwrap_or_default();
         let Some(life) = self.lives.get_mut(&place) else { return Vec::new() };
         life.ready = true;
         let process = life.process.clone();
@@ -173,7 +176,7 @@ impl World<'_> {
             }
             (Readiness::Listen(Port::Fixed(port)), _) => Some(*port),
             (Readiness::Listen(Port::Instance), Origin::Run(run)) => run.port(place.1),
-            (_, Origin::Adopt(adopt)) => adopt.matching.listens,
+            (_, Origin::Adopt(adopt)) => look.listens.or(adopt.matching.listens),
             _ => None,
         };
         if let Some(port) = port {
