@@ -5,7 +5,7 @@ mod check;
 mod run;
 mod select;
 mod service;
-mod units;
+pub(crate) mod units;
 
 pub use action::{
     Act, Alert, Approval, Breaker, Demotion, Failover, Hook, Ladder, Scaling, Severity, Signalled, Step,

@@ -357,3 +357,7 @@ fn budget_hint(text: &str) -> Option<Hint> {
 
 #[cfg(test)]
 mod roundtrip;
+
+#[cfg(test)]
+#[path = "quantities_tests.rs"]
+mod tests;

@@ -23,3 +23,6 @@ pub struct PolicySet {
     /// empty before. A selector whose user is not here (and no number itself) matches nobody.
     pub users: BTreeMap<String, u32>,
 }
+
+#[cfg(test)]
+mod tests;

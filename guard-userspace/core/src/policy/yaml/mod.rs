@@ -151,3 +151,6 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

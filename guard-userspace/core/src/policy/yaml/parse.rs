@@ -18,6 +18,9 @@ pub(crate) struct Parsed {
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
+/// How often reading begins anew behind an error in the syntax. Each beginning looks at the rest of the file.
+const BEGINNINGS: usize = 20;
+
 /// Reads a file. Behind an error in the syntax, reading goes on with the next document.
 pub(crate) fn parse(source: Source<'_>, file: usize, bounds: &Bounds) -> Parsed {
     let mut parsed = Parsed::default();
@@ -29,14 +32,16 @@ pub(crate) fn parse(source: Source<'_>, file: usize, bounds: &Bounds) -> Parsed 
         }
     };
     let mut begin = 0;
-    while let Some(rest) = text.get(begin..) {
+    for _ in 0..BEGINNINGS {
+        let Some(rest) = text.get(begin..) else { break };
         let mut reader = Reader::new(rest, begin, file, bounds.depth);
         let end = reader.documents(&mut parsed.documents);
         parsed.diagnostics.append(&mut reader.diagnostics);
         let Err(stop) = end else { break };
         // Documents are independent: an error in one does not hide those of the next.
-        let Some(next) = text.get(stop..).and_then(|behind| behind.find("\n---")) else { break };
-        begin = stop + next + 1;
+        let from = stop.max(begin + 1).saturating_sub(1);
+        let Some(next) = text.get(from..).and_then(|behind| behind.find("\n---")) else { break };
+        begin = from + next + 1;
     }
     parsed
 }
@@ -162,6 +167,9 @@ impl<'a> Reader<'a> {
 
     /// Anchors and tags: those stand before the first space.
     fn refuse_extras(&mut self, spot: Spot, anchor: usize, tag: bool) {
+        if anchor == 0 && !tag {
+            return;
+        }
         let begin = (spot.start as usize).checked_sub(self.base);
         let rest = begin.and_then(|begin| self.text.get(begin..)).unwrap_or_default();
         let word = rest.find(char::is_whitespace).unwrap_or(rest.len());
