@@ -28,6 +28,8 @@ pub(super) struct Handover {
     stage: Stage,
     /// The only one that may be promoted: it may be primary already.
     only: Option<Slot>,
+    /// The number under which somebody agreed to it, until its first plan takes it.
+    agreed: Option<ActionId>,
     /// It was told that no standby is healthy.
     told: bool,
     /// What the service was held for before.
@@ -111,6 +113,7 @@ impl Unit {
             token,
             stage: Stage::Settling,
             only: None,
+            agreed: turn.shared.agreed.take(),
             told: false,
             before,
         });
@@ -279,6 +282,9 @@ impl Unit {
             add("NEW_PRIMARY", turn.shared.name(standby).to_string());
         }
         let deed = self.run_hook(purpose, hook, None, environment);
+        if let Some(handover) = &mut self.handover {
+            turn.shared.agreed = handover.agreed.take();
+        }
         let because = self.because(why, false, turn.now_ns);
         self.plan(None, deed, because, Job::Role, turn)
     }

@@ -267,12 +267,17 @@ impl Unit {
         }
     }
 
-    /// Why the service, or an instance of it, is held.
+    /// Why the service, or an instance of it, is held. That another holds its role now is what was wanted.
     pub(super) fn held(&self) -> Option<&Why> {
-        let instances = self.instances.values().find_map(|instance| match &instance.phase {
-            Phase::Held { hold, .. } if *hold != Hold::Observed => Some(&instance.why),
+        match &self.hold {
+            Some((Hold::Fenced, _)) if self.handover.is_none() => return None,
+            Some((_, why)) => return Some(why),
+            None => {}
+        }
+        self.instances.values().find_map(|instance| match &instance.phase {
+            Phase::Held { hold: Hold::Observed | Hold::Fenced, .. } => None,
+            Phase::Held { .. } => Some(&instance.why),
             _ => None,
-        });
-        self.hold.as_ref().map(|(_, why)| why).or(instances)
+        })
     }
 }

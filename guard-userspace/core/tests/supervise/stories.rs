@@ -395,6 +395,12 @@ fn a_failover_demotes_fences_and_promotes_in_this_order() {
     world.run_for(60 * MINUTE);
     assert_eq!((world.state("db-1"), world.alive("db-1")), (ServiceState::Held, 0), "the old one is held");
     assert_eq!(lines(&world, "promote: ").len(), 1, "{}", world.story());
+    assert_eq!(
+        lines(&world, "alert").len(),
+        1,
+        "once it is handed over, nothing is wrong with it\n{}",
+        world.story()
+    );
     world.command(Command::Start("db-1".to_owned()));
     world.run_for(MINUTE);
     assert_eq!(world.state("db-1"), ServiceState::Healthy, "as a standby\n{}", world.story());
