@@ -406,9 +406,9 @@ pub(crate) const ROWS: &[Row] = &[
     // host and defaults
     row("host.budget", "restart: always NEXT host: { budget: <1/1h|9/1h> }"),
     row("host.groups", "group: a ++ restart: always NEXT host: { groups: { a: <1/1h|9/1h> } }"),
-    row("host document.host", "restart: always NEXT host: { budget: <1/1h|9/1h> }"),
+    row("host-document.host", "restart: always NEXT host: { budget: <1/1h|9/1h> }"),
     row(
-        "defaults document.defaults",
+        "defaults-document.defaults",
         "restart: { backoff: { factor: 2 } } NEXT defaults: { restart: { budget: <1/1h|9/1h> } }",
     ),
 ];
