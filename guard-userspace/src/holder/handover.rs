@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! old ring  ==================|~~~~~|     superseded, then detached hook by hook; its room is not given back
-//! new ring              ======|=========>
+//! new ring         ===========|=========>
 //!                       both  ^ stamped earlier: the old one tells it; later: the new one
 //! ```
 //! Killed anywhere in between, the next holder does the same again: the old ring is still complete.
@@ -15,6 +15,7 @@ use guard_common::decode::{self, Record};
 use guard_common::wire::{self, Kind, ProcKey, Task};
 use guard_core::Input;
 use guard_core::event::{Gap, LossCause, Lost};
+use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::{BATCH_BYTES, Holder, since, tell};
 use crate::exit::Failure;
@@ -121,6 +122,7 @@ impl Doubles {
     /// Detaches the old sensor; the new one is attached already. Its hooks go one by one, so what it records
     /// meanwhile is no whole story: it tells what is stamped before.
     pub(super) fn detach(old: &Pinned) -> Result<Self, sensor::Error> {
+        wait_for_the_unaware();
         let superseded_ns = old.supersede()?;
         let links = pins::detach(old.path())?;
         pins::wait_until_gone(&links);
@@ -177,6 +179,16 @@ impl Doubles {
     pub(super) fn finish(self) -> Result<(), PinError> {
         pins::remove(&self.old)
     }
+}
+
+/// Waits until every event that began before the new programs were attached is over: its hook runs the old ones
+/// alone, and stamps their record when it comes to it. Stamped after the mark it would be nobody's to tell (seen on 7.2,
+/// where a hook can be preempted: one fork of 4,489).
+fn wait_for_the_unaware() {
+    // A grace period of RCU, under which hooks run: at once on one CPU, and not to be had with nohz_full.
+    let _ = membarrier(MembarrierCommand::Global);
+    // From 7.0 a hook finds its programs under a lock of its own, for which that does not wait.
+    std::thread::sleep(GRACE);
 }
 
 impl Holder {
