@@ -8,8 +8,8 @@
 //!      the holder goes on <----- failed -----+                        |          Doubtful: it may be primary; only it is
 //!                                                                     +--- again ---+      tried again
 //! ```
-//! From the first step on nothing of the old primary is started. Once the fence stands it is held for good: until somebody starts
-//! it, as a standby. Between fence and promotion nobody holds the role. While records are lost no step is begun.
+//! From the first step on nothing of the old primary is started. Once the fence stands it is held for good: nobody can start it while
+//! the new holder lives, unless that one's policy names it as a standby. Between fence and promotion nobody holds the role. While records are lost no step is begun.
 
 use crate::policy::model::{Failover, Hook, Mode};
 
@@ -247,10 +247,26 @@ impl Unit {
         }
     }
 
-    /// Whether somebody may start it again; if so, a role that is in the air is its own once more.
+    /// Whether somebody may start it again; if so, a role that nobody living holds is its own once more.
     pub(super) fn take_back(&mut self, turn: &mut Turn<'_>) -> Result<(), String> {
-        let Some(handover) = &self.handover else { return Ok(()) };
         let alive = |slot: &Slot| turn.shared.standings.get(slot).is_some_and(|other| other.alive);
+        let Some(handover) = &self.handover else {
+            let fenced = matches!(self.hold, Some((Hold::Fenced, _)));
+            match turn.shared.roles.holder(self.slot).filter(|holder| fenced && *holder != self.slot) {
+                None => return Ok(()),
+                Some(holder) if turn.shared.roles.stands_by(self.slot, holder) => return Ok(()),
+                Some(holder) if alive(&holder) => {
+                    return Err(format!(
+                        "{} holds the primary role, and its policy does not name this one as a standby: stop it first, or name it",
+                        turn.shared.name(holder)
+                    ));
+                }
+                Some(_) => {}
+            }
+            let token = turn.shared.roles.next_token(self.slot);
+            turn.shared.give_role(self.slot, token, turn.now_ns);
+            return Ok(());
+        };
         match &handover.stage {
             Stage::Ending | Stage::Choosing => {}
             Stage::Doubtful(standby) if !alive(standby) => {}

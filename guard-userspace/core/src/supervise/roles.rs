@@ -1,6 +1,6 @@
 //! Who holds the primary role, of services that can take it over from each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::policy::model::Service;
@@ -12,6 +12,8 @@ use super::shared::Slot;
 pub(super) struct Roles {
     roles: Vec<Role>,
     of: BTreeMap<Slot, usize>,
+    /// Who names whom as a standby.
+    standbys: BTreeSet<(Slot, Slot)>,
 }
 
 /// The role of services that are connected by their failovers.
@@ -36,6 +38,7 @@ impl Roles {
         for (slot, service) in services.clone() {
             let standbys = service.failover.iter().flat_map(|failover| &failover.standbys);
             for standby in standbys.filter_map(|name| slots.get(name.as_str())) {
+                self.standbys.insert((slot, *standby));
                 let one = *group.entry(slot).or_insert(slot);
                 let other = *group.entry(*standby).or_insert(*standby);
                 group.values_mut().filter(|of| **of == other).for_each(|of| *of = one);
@@ -95,6 +98,11 @@ impl Roles {
         if let Some(role) = self.role_mut(slot) {
             role.holder = Some(slot);
         }
+    }
+
+    /// Whether the policy of `primary` says that this service can stand by for it.
+    pub(super) fn stands_by(&self, slot: Slot, primary: Slot) -> bool {
+        self.standbys.contains(&(primary, slot))
     }
 
     /// All that can have the same role.
