@@ -86,7 +86,8 @@ pub struct Holder {
     watching: bool,
     /// Losses that the stream tells.
     told: Vec<Lost>,
-    asked_for_recursion: Instant,
+    /// When the kernel was last asked for runs that it skipped; `None`: it is to be asked.
+    asked_for_recursion: Option<Instant>,
     /// The turn's time.
     now_ns: u64,
     batch: Vec<u8>,
@@ -171,7 +172,7 @@ impl Holder {
             redactor: settings.redactor,
             start,
             told,
-            asked_for_recursion: Instant::now(),
+            asked_for_recursion: None,
             now_ns: clock::boot_ns(),
             batch: Vec::with_capacity(BATCH_BYTES),
             counts: [0; Kind::COUNT],
@@ -250,6 +251,7 @@ impl Holder {
             }
         }
         // What is there is put down; what comes later stays in the ring for the next holder.
+        self.asked_for_recursion = None;
         self.turn()?;
         self.subscribers.close().await;
         Ok(Account { records: self.records, losses: self.sensor.losses() })
@@ -353,10 +355,11 @@ impl Holder {
     }
 
     fn tell_losses(&mut self) {
-        if self.asked_for_recursion.elapsed() < RECURSION_INTERVAL && !self.sensor.lost_more() {
+        let just_asked = self.asked_for_recursion.is_some_and(|asked| asked.elapsed() < RECURSION_INTERVAL);
+        if just_asked && !self.sensor.lost_more() {
             return;
         }
-        self.asked_for_recursion = Instant::now();
+        self.asked_for_recursion = Some(Instant::now());
         let now = self.sensor.losses();
         let lost = since(&now, &self.told);
         if !lost.is_empty() {
