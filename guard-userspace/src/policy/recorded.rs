@@ -139,16 +139,8 @@ impl Audience for &mut Cast {
         Ok(Wanted::More)
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn summary(&mut self) -> &mut Summary {
         &mut self.summary
-    }
-
-    fn finish(self, _stamp: &Stamp, _time_ns: u64) -> Result<(), Failure> {
-        Ok(())
     }
 }
 
@@ -166,15 +158,7 @@ impl Audience for &mut Stage {
         Ok(Wanted::More)
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn summary(&mut self) -> &mut Summary {
         &mut self.summary
-    }
-
-    fn finish(self, _stamp: &Stamp, _time_ns: u64) -> Result<(), Failure> {
-        Ok(())
     }
 }

@@ -54,7 +54,9 @@ pub trait Audience {
     ///
     /// # Errors
     /// If the output cannot be written.
-    fn flush(&mut self) -> Result<(), Failure>;
+    fn flush(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// What is counted on the way.
     fn summary(&mut self) -> &mut Summary;
@@ -63,7 +65,12 @@ pub trait Audience {
     ///
     /// # Errors
     /// If the output cannot be written.
-    fn finish(self, stamp: &Stamp, time_ns: u64) -> Result<(), Failure>;
+    fn finish(self, _stamp: &Stamp, _time_ns: u64) -> Result<(), Failure>
+    where
+        Self: Sized,
+    {
+        Ok(())
+    }
 }
 
 impl Audience for Show {
