@@ -62,6 +62,12 @@ layout! {
     task_state: required "task_struct" "__state|state",
     /// CPU on which it runs, or is to run.
     task_cpu: required "task_struct" "thread_info.cpu|cpu",
+    /// Queue of the fair scheduler for its group on that CPU; set for threads of every class.
+    task_fair_queue: optional "task_struct" "se.cfs_rq",
+    /// Run queue of the CPU of a fair queue.
+    fair_queue_of: optional "cfs_rq" "rq",
+    /// Who runs on the CPU of a run queue.
+    queue_current: optional "rq" "curr",
     /// Group leader.
     task_group_leader: required "task_struct" "group_leader",
     /// Parent.

@@ -17,6 +17,7 @@ use guard_common::config::{HAS_SWITCH_STATE, WATCH_LATENCY};
 use guard_common::control::{
     CpuLatency, Thread, WAIT_INVOLUNTARY, WAIT_RUN_QUEUE, WAIT_UNINTERRUPTIBLE, WAIT_VOLUNTARY,
 };
+use guard_common::layout::ABSENT;
 use guard_common::limits::LATENCY_BUCKETS;
 use guard_common::wire::{Kind, ProcKey, STALL_RUN_QUEUE, STALL_UNINTERRUPTIBLE, Stall};
 
@@ -61,16 +62,26 @@ pub(crate) fn woken(ctx: &BtfTracePointContext) {
     }
 }
 
-/// Who has the CPU for which a thread that was just woken will wait. Not known if it was woken from another.
+/// Who has the CPU for which a thread that was just woken will wait. Its run queue is locked meanwhile.
 #[inline(always)]
 fn first(task: Typed) -> (ProcKey, [u64; 2]) {
-    // SAFETY: a helper without arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    if !emit::wanted(Kind::STALL) || task.read::<u32>(offset!(task_cpu)) != cpu {
+    if !emit::wanted(Kind::STALL) {
         return (NOBODY, [0; 2]);
     }
-    // SAFETY: the same.
-    let current = Untyped::at(unsafe { bpf_get_current_task() });
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let current = if task.read::<u32>(offset!(task_cpu)) == cpu {
+        // SAFETY: the same.
+        Untyped::at(unsafe { bpf_get_current_task() })
+    } else if offset!(task_fair_queue) != ABSENT
+        && offset!(fair_queue_of) != ABSENT
+        && offset!(queue_current) != ABSENT
+    {
+        let queue = Untyped::at(task.read(offset!(task_fair_queue)));
+        queue.follow(offset!(fair_queue_of)).follow(offset!(queue_current))
+    } else {
+        return (NOBODY, [0; 2]);
+    };
     (task::key(current), task::comm(current))
 }
 

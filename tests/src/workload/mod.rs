@@ -69,6 +69,7 @@ fn start() -> Result<u8> {
         "signals" => signals::run(&args)?,
         "naps" => sched::naps(&args)?,
         "starve" => sched::starve(&args)?,
+        "inherit" => sched::inherit(&args)?,
         "blocked" => sched::blocked(&args)?,
         "rivals" => sched::rivals(&args)?,
         "ping-pong" => sched::ping_pong(&args)?,

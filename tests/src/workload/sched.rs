@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::json;
 
 use super::Args;
@@ -34,22 +34,62 @@ pub(super) fn starve(args: &Args) -> Result<()> {
     let cpu = sched::last_cpu()?;
     sched::pin(cpu)?;
     let mut truth = Truth::open(args)?;
-    let hog = Child::fork(|| {
-        sys::set_name("pg-hog")?;
-        thread::sleep(Duration::from_millis(100));
-        sched::become_realtime(50)?;
-        let (began, began_ns) = (Instant::now(), sys::boottime_ns());
-        spin_until(began + time);
-        let ended_ns = sys::boottime_ns();
-        let line = json!({ "what": "held", "pid": sys::pid(), "cpu": cpu, "ns": ended_ns - began_ns });
-        Truth::open(args)?.line(&line)?;
-        Ok(0)
-    })?;
+    let hog = hog(args, cpu, time, || Ok(()))?;
     let end = Instant::now() + Duration::from_millis(200) + time;
     while Instant::now() < end {
         thread::sleep(Duration::from_millis(1));
     }
     truth.line(&hog.wait("hog")?)
+}
+
+/// `inherit [--ms N]`: is woken from another CPU every millisecond, while a process holds its own for so long
+/// and leaves it to a third one, which runs there for a moment only.
+pub(super) fn inherit(args: &Args) -> Result<()> {
+    let time = Duration::from_millis(args.number("ms", 300)?);
+    let (cpu, other) = (sched::last_cpu()?, 0);
+    ensure!(cpu != other, "this machine has one CPU");
+    sched::pin(cpu)?;
+    let mut truth = Truth::open(args)?;
+    let (mut heir_waits, mut to_heir) = std::io::pipe().context("pipe")?;
+    let heir = Child::fork(|| {
+        sys::set_name("pg-heir")?;
+        sched::become_realtime(10)?;
+        heir_waits.read_exact(&mut [0])?;
+        spin_until(Instant::now() + Duration::from_micros(100));
+        Ok(0)
+    })?;
+    let hog = hog(args, cpu, time, || Ok(to_heir.write_all(&[0])?))?;
+    let (mut woken, mut waker) = std::io::pipe().context("pipe")?;
+    let wakes = 200 + args.number("ms", 300)?;
+    let waking = Child::fork(|| {
+        sched::pin(other)?;
+        for _ in 0..wakes {
+            thread::sleep(Duration::from_millis(1));
+            waker.write_all(&[0])?;
+        }
+        Ok(0)
+    })?;
+    drop(waker);
+    while woken.read(&mut [0; 512])? != 0 {}
+    waking.wait("waker")?;
+    heir.wait("heir")?;
+    truth.line(&hog.wait("hog")?)
+}
+
+/// A process that in a while holds the CPU for so long, does what it is told, and ends.
+fn hog(args: &Args, cpu: usize, time: Duration, at_end: impl FnOnce() -> Result<()>) -> Result<Child> {
+    Child::fork(|| {
+        sys::set_name("pg-hog")?;
+        thread::sleep(Duration::from_millis(100));
+        sched::become_realtime(50)?;
+        let (began, began_ns) = (Instant::now(), sys::boottime_ns());
+        spin_until(began + time);
+        at_end()?;
+        let ended_ns = sys::boottime_ns();
+        let line = json!({ "what": "held", "pid": sys::pid(), "cpu": cpu, "ns": ended_ns - began_ns });
+        Truth::open(args)?.line(&line)?;
+        Ok(0)
+    })
 }
 
 /// `blocked [--ms N]`: sleeps for so long in a way that no signal ends.

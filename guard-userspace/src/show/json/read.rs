@@ -191,7 +191,8 @@ fn process(
         .executable
         .as_deref()
         .map(|executable| program(executable, &part.args, part.args_count, &part.working_directory, extras));
-    let (parent, parent_name) = match part.parent {
+    // Pid 0 is nobody's parent: the writer leaves it out.
+    let (parent, parent_name) = match part.parent.filter(|parent| parent.pid != 0) {
         Some(parent) => {
             let id = proc_id("process.parent.entity_id", parent.pid, parent.entity_id.as_deref())?;
             (id, Name::from_bytes(&to_bytes(&parent.name)))
