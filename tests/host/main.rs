@@ -14,6 +14,7 @@ mod latency;
 mod listen;
 mod oom;
 mod paths;
+mod policies;
 mod pressure;
 mod recorder;
 mod refusals;

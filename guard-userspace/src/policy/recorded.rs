@@ -15,24 +15,27 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::clock::Stamp;
 use crate::exit::Failure;
+use crate::show::escape;
 use crate::summary::Summary;
 use crate::trace::{Audience, Wanted, recorded, replay};
 
 /// What came of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Watched {
-    /// When it began; `None`: there was no event.
-    pub clock: Option<Clock>,
+    /// Since when times count.
+    pub clock: Clock,
     /// What would have been done.
     pub entries: Vec<Entry>,
     /// Services that were not watched, because none of their processes is in the stream.
     pub unseen: Vec<String>,
+    /// A bad place in the stream; all before it was watched, and the files of a recording behind it.
+    pub damage: Option<Failure>,
 }
 
 /// Holds a stream against policies. It is read twice: first to know which processes were there before it began.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be read, or holds no event.
 pub fn watch(input: &Path, set: &PolicySet, seed: u64) -> Result<Watched, Failure> {
     if input == Path::new("-") {
         let message = "a stream is read twice, so it cannot be standard input; save it to a file first";
@@ -41,8 +44,11 @@ pub fn watch(input: &Path, set: &PolicySet, seed: u64) -> Result<Watched, Failur
     let mut set = observed(set);
     set.users = users(&set);
     let mut cast = Cast::new(&set);
-    read(input, &mut cast)?;
-    let Some((began_ns, stamp)) = cast.began else { return Ok(Watched::default()) };
+    let damage = read(input, &mut cast)?;
+    let Some((began_ns, stamp)) = cast.began else {
+        let name = escape::display(input.as_os_str().as_encoded_bytes());
+        return Err(damage.unwrap_or_else(|| replay::Error::Empty { name }.into()));
+    };
     let unseen = cast.unseen(&mut set);
     let there: Vec<Arc<Process>> =
         cast.first.into_values().filter(|process| process.id.start_ns < began_ns).collect();
@@ -53,19 +59,26 @@ pub fn watch(input: &Path, set: &PolicySet, seed: u64) -> Result<Watched, Failur
         last_ns: began_ns,
         summary: Summary::default(),
     };
-    read(input, &mut stage)?;
+    // What is wrong with it was said the first time.
+    let _ = read(input, &mut stage)?;
     let last_ns = stage.last_ns;
     stage.recorded.pass(last_ns);
-    Ok(Watched { clock: Some(clock), entries: stage.recorded.take(), unseen })
+    Ok(Watched { clock, entries: stage.recorded.take(), unseen, damage })
 }
 
-fn read<A>(input: &Path, audience: &mut A) -> Result<(), Failure>
+/// Reads all that can be read; gives the bad place, if there is one.
+fn read<A>(input: &Path, audience: &mut A) -> Result<Option<Failure>, Failure>
 where
     for<'a> &'a mut A: Audience,
 {
-    match recorded::files(input)? {
+    let ended = match recorded::files(input)? {
         Some(files) => recorded::run(&files, audience),
         None => replay::run(input, audience),
+    };
+    match ended {
+        Ok(()) => Ok(None),
+        Err(Failure::Input(error)) if error.is_late() => Ok(Some(error.into())),
+        Err(error) => Err(error),
     }
 }
 
@@ -82,7 +95,7 @@ fn users(set: &PolicySet) -> BTreeMap<String, u32> {
 /// Who is in the stream.
 struct Cast {
     index: Index,
-    /// When the first event was.
+    /// When the first event was; what is said of the stream itself is none.
     began: Option<(u64, Stamp)>,
     /// Processes as they were first seen.
     first: FxHashMap<ProcId, Arc<Process>>,
@@ -122,7 +135,9 @@ impl Cast {
 
 impl Audience for &mut Cast {
     fn event(&mut self, stamp: &Stamp, event: &Event) -> Result<Wanted, Failure> {
-        self.began.get_or_insert((event.time_ns, *stamp));
+        if !matches!(event.action, Action::Gap(_) | Action::Resync(_)) {
+            self.began.get_or_insert((event.time_ns, *stamp));
+        }
         let Some(process) = event.action.process() else { return Ok(Wanted::More) };
         self.first.entry(process.id).or_insert_with(|| process.clone());
         let mut again = false;

@@ -66,6 +66,12 @@ pub enum Error {
         /// The directory.
         name: String,
     },
+    /// There is nothing in it.
+    #[error("there is no event in {name}")]
+    Empty {
+        /// The file or directory.
+        name: String,
+    },
     /// A recording is damaged.
     #[error("{name}: byte {offset}: {cause}")]
     Damaged {
@@ -109,6 +115,12 @@ impl Error {
         matches!(self, Self::Damaged { .. } | Self::Ends { .. })
     }
 
+    /// Whether all that stands before the bad place was read well.
+    #[must_use]
+    pub const fn is_late(&self) -> bool {
+        self.is_damage() || matches!(self, Self::CutShort { .. })
+    }
+
     /// What to do about it.
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
@@ -118,6 +130,9 @@ impl Error {
             }
             Self::CutShort { .. } => "all lines before it were shown",
             Self::NoRecording { .. } => "name the directory that `processguard record` writes to",
+            Self::Empty { .. } => {
+                "record while what is to be seen happens, and without a filter that leaves it out"
+            }
             Self::Damaged { .. } | Self::Ends { .. } => {
                 "all events before it were shown, and those of the files after it; what lies between is a gap"
             }

@@ -108,16 +108,18 @@ impl Arguments {
 
     fn recording(&self, path: &Path) -> Result<Code, Failure> {
         let set = Policies::usable(&self.policies)?;
-        let Watched { clock, entries, unseen } = recorded::watch(path, &set, self.seed)?;
-        let Some(clock) = clock else {
-            print("there is nothing in this recording\n")?;
-            return Ok(Code::Ok);
-        };
+        let watched = recorded::watch(path, &set, self.seed)?;
+        let code = self.watched(path, &watched)?;
+        watched.damage.map_or(Ok(code), Err)
+    }
+
+    fn watched(&self, path: &Path, watched: &Watched) -> Result<Code, Failure> {
+        let Watched { clock, entries, unseen, .. } = watched;
         if self.json {
-            print(&lines(clock, &entries))?;
+            print(&lines(*clock, entries))?;
             return Ok(Code::Ok);
         }
-        let mut text = rehearse::diary(clock, &entries);
+        let mut text = rehearse::diary(*clock, entries);
         if !unseen.is_empty() {
             text.push_str(&format!(
                 "\nnot watched, because no process of theirs is in it: {}\n",
