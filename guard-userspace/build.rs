@@ -58,11 +58,13 @@ fn run() -> Result<(), String> {
     Ok(())
 }
 
-/// One directory for all profiles: debug and release embed the same object, so it is compiled once. Cargo
-/// marks the top of its target directory with CACHEDIR.TAG.
+/// One directory for all profiles and targets, those of the fuzzers included: all embed the same object, so it is compiled
+/// once. Cargo marks the top of a target directory, and the directory of a named target below it.
 fn kernel_target_dir(out_dir: &std::path::Path) -> PathBuf {
-    let top = out_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file());
-    top.unwrap_or(out_dir).join("bpf")
+    let cargos = |dir: &&std::path::Path| {
+        fs::read(dir.join("CACHEDIR.TAG")).is_ok_and(|tag| tag.windows(5).any(|word| word == b"cargo"))
+    };
+    out_dir.ancestors().filter(cargos).last().unwrap_or(out_dir).join("bpf")
 }
 
 fn path_from_env(name: &str) -> Result<PathBuf, String> {

@@ -58,7 +58,8 @@ impl Workload {
         let (mode, options) = arguments.split_first().context("no mode")?;
         let mut command = Command::new(host::guard_workload()?);
         command.arg(mode).arg("--truth").arg(&truth).args(hold.then_some("--hold")).args(options);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        // What it leaves behind when it is killed goes with the directory.
+        command.env("TMPDIR", directory.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
         Ok(Self { child: command.spawn().context("start guard-workload")?, directory })
     }
 

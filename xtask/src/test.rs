@@ -45,7 +45,7 @@ pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
     setup::ensure(Scope::Test)?;
     clock.tell("set-up");
     // What runs here is what runs on the kernels of the matrix, and is built once.
-    let programs = vm::Programs::build()?;
+    let programs = vm::Programs::build(scale == Scale::Full)?;
     clock.tell("the static programs");
 
     let with_environment = |cargo: &mut Command| {

@@ -101,7 +101,7 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
         .iter()
         .filter(|kernel| args.kernel.is_empty() || args.kernel.iter().any(|one| one == kernel.version))
         .collect();
-    let programs = Programs::build()?;
+    let programs = Programs::build(args.full)?;
     let tests = wanted_tests(&programs, args.filter.as_deref(), scale)?;
     if tests.is_empty() {
         bail!("no test has {:?} in its name", args.filter.as_deref().unwrap_or_default());

@@ -41,12 +41,12 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds them as they are shipped, but static.
-    pub(crate) fn build() -> Result<Self> {
+    /// Builds them static: as they are shipped, or, for small counts, in half the time.
+    pub(crate) fn build(as_shipped: bool) -> Result<Self> {
         if cfg!(not(target_arch = "x86_64")) {
             bail!("the kernels of the matrix are for x86-64, and so must be what runs in them");
         }
-        let messages = build()?;
+        let messages = build(as_shipped)?;
         let built = |name: &str| {
             let mut found = messages.lines().filter_map(|line| executable(line, name));
             found.next().with_context(|| format!("cargo built no {name}"))
@@ -109,7 +109,7 @@ impl Programs {
 }
 
 /// Builds static programs, and gives cargo's messages.
-fn build() -> Result<String> {
+fn build(as_shipped: bool) -> Result<String> {
     let mut cargo = sh::cargo();
     cargo.args(["build", "--package", "guard-userspace", "--package", "guard-tests", "--bins"]);
     for target in TARGETS {
@@ -121,7 +121,10 @@ fn build() -> Result<String> {
     // It would override the flags.
     cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
     // Less to unpack in a slow machine.
-    cargo.env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    cargo.env("CARGO_PROFILE_RELEASE_STRIP", "symbols").env("CARGO_PROFILE_RELEASE_DEBUG", "none");
+    if !as_shipped {
+        cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    }
     sh::output(cargo.stderr(Stdio::inherit()))
 }
 
