@@ -103,7 +103,7 @@ impl Unit {
         if let Err(why) = self.reserve(turn) {
             return Taken::Withheld(why);
         }
-        let plan = self.renew_via(number, why, turn);
+        let plan = self.renew_via(number, true, why, turn);
         if self.acts() {
             for instance in self.instances.values_mut().filter(|instance| instance.main().is_some()) {
                 instance.renewing = true;
@@ -128,12 +128,13 @@ impl Unit {
             return;
         }
         let Some(instance) = self.instances.get_mut(&number) else { return };
-        let why = instance.why.clone();
+        // What an operator wants started was not reserved, and counts against no budget.
+        let (why, restart) = (instance.why.clone(), instance.ticket);
         if self.adopt().is_none_or(|adopt| adopt.restart_via.is_none()) {
             let what = format!("{}; its policy names no way to restart it", why.what);
             return self.hold_instance(number, Hold::NoWay, None, Why { what, ..why }, turn);
         }
-        let plan = self.renew_via(number, &why, turn);
+        let plan = self.renew_via(number, restart, &why, turn);
         if self.acts() {
             let until_ns = Some(turn.now_ns.saturating_add(self.patience_ns()));
             self.set(number, Phase::Starting { plan, until_ns });
@@ -146,12 +147,20 @@ impl Unit {
         }
     }
 
-    /// Plans the restart that was reserved.
-    fn renew_via(&mut self, number: u32, why: &Why, turn: &mut Turn<'_>) -> Option<super::ActionId> {
+    /// Plans a start by somebody else; `restart`: it was reserved as one.
+    fn renew_via(
+        &mut self,
+        number: u32,
+        restart: bool,
+        why: &Why,
+        turn: &mut Turn<'_>,
+    ) -> Option<super::ActionId> {
         let adopt = self.adopt()?;
         let (via, timeout_ns) = (adopt.restart_via.clone()?, adopt.timeout);
-        self.spend(number, turn);
-        let because = self.because(why, true, turn.now_ns);
+        if restart {
+            self.spend(number, turn);
+        }
+        let because = self.because(why, restart, turn.now_ns);
         Some(self.plan(None, Deed::RestartVia { via, timeout_ns }, because, Job::Renew(number), turn))
     }
 

@@ -249,13 +249,15 @@ impl Unit {
 
     /// Whether somebody may start it again; if so, a role that nobody living holds is its own once more.
     pub(super) fn take_back(&mut self, turn: &mut Turn<'_>) -> Result<(), String> {
-        let alive = |slot: &Slot| turn.shared.standings.get(slot).is_some_and(|other| other.alive);
+        // Whoever is down, but was not stopped, comes back in the role that it had.
+        let there =
+            |slot: &Slot| turn.shared.standings.get(slot).is_some_and(|other| other.alive || !other.leaving);
         let Some(handover) = &self.handover else {
             let fenced = matches!(self.hold, Some((Hold::Fenced, _)));
             match turn.shared.roles.holder(self.slot).filter(|holder| fenced && *holder != self.slot) {
                 None => return Ok(()),
                 Some(holder) if turn.shared.roles.stands_by(self.slot, holder) => return Ok(()),
-                Some(holder) if alive(&holder) => {
+                Some(holder) if there(&holder) => {
                     return Err(format!(
                         "{} holds the primary role, and its policy does not name this one as a standby: stop it first, or name it",
                         turn.shared.name(holder)
@@ -267,11 +269,12 @@ impl Unit {
             turn.shared.give_role(self.slot, token, turn.now_ns);
             return Ok(());
         };
+        // Whose promotion failed may have become primary all the same, also while it is tried again.
         match &handover.stage {
-            Stage::Ending | Stage::Choosing => {}
-            Stage::Doubtful(standby) if !alive(standby) => {}
-            Stage::Doubtful(standby) => {
-                return Err(format!("{} may be primary: stop it first", turn.shared.name(*standby)));
+            Stage::Ending | Stage::Choosing | Stage::Doubtful(_) => {
+                if let Some(standby) = handover.only.filter(there) {
+                    return Err(format!("{} may be primary: stop it first", turn.shared.name(standby)));
+                }
             }
             _ => return Err("its primary role is being handed over".to_owned()),
         }

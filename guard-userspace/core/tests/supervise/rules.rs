@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use guard_core::ids::ProcId;
 use guard_core::policy::PolicySet;
 use guard_core::policy::model::{Budget, Mode, Origin, Service};
-use guard_core::supervise::{Command, Deed, Disturbance, Plan, ServiceState, Subject, What};
+use guard_core::supervise::{Command, Deed, Disturbance, Notice, Plan, ServiceState, What};
+
+use crate::reached::Reached;
 
 /// What was seen so far.
 #[derive(Default)]
 pub(crate) struct Rules {
+    /// What was seen, counted.
+    pub(crate) reached: Reached,
     services: BTreeMap<String, std::sync::Arc<Service>>,
     host: Option<Budget>,
     groups: BTreeMap<String, Budget>,
@@ -23,10 +27,13 @@ pub(crate) struct Rules {
     asked: BTreeSet<ProcId>,
     /// The waits of instances: since when one waits, the last one, and since when it has been ready.
     waits: BTreeMap<(String, u32), Wait>,
-    /// The world's own idea of who is primary, alive and not fenced.
+    /// Failovers that began, by service.
+    failovers: BTreeMap<String, Vec<u64>>,
+    /// Why a service is held, as it was told.
+    held: BTreeMap<String, String>,
+    /// The world's own idea of who is primary, and who was fenced and not started by an operator since.
     primaries: BTreeSet<String>,
     fenced: BTreeSet<String>,
-    alive: BTreeSet<String>,
     token: u64,
 }
 
@@ -60,13 +67,17 @@ impl Rules {
     }
 
     pub(crate) fn command(&mut self, command: &Command) {
+        self.reached.command(command);
         match command {
             Command::Start(name) => {
+                self.fenced.remove(name);
                 self.stopped.remove(name);
                 self.restarts.remove(name);
                 self.forget(name);
             }
             Command::Stop(name) => {
+                // Whoever stops a primary, and then starts another one, knows what they do.
+                self.primaries.remove(name);
                 self.stopped.insert(name.clone());
                 self.forget(name);
             }
@@ -88,20 +99,16 @@ impl Rules {
         self.died.insert((service.to_owned(), instance));
     }
 
-    pub(crate) fn ended(&mut self, service: &str, left: usize) {
-        if left == 0 {
-            self.alive.remove(service);
-        }
-    }
-
-    /// A process of a service began to live.
-    pub(crate) fn started(&mut self, _now_ns: u64, service: &str) {
-        self.alive.insert(service.to_owned());
-    }
-
     /// A hook does its work, or not. What fails may have done it nevertheless, if it promotes.
-    pub(crate) fn hook(&mut self, service: &str, purpose: &str, works: bool, deed: &Deed) {
-        let Deed::Run { environment, .. } = deed else { return };
+    pub(crate) fn hook(
+        &mut self,
+        service: &str,
+        purpose: &str,
+        works: bool,
+        deed: &Deed,
+    ) -> Result<(), String> {
+        let Deed::Run { environment, .. } = deed else { return Ok(()) };
+        self.reached.hook(purpose, works);
         match purpose {
             "fence" if works => {
                 self.primaries.remove(service);
@@ -114,6 +121,12 @@ impl Rules {
             }
             _ => {}
         }
+        self.one_primary()
+    }
+
+    fn one_primary(&self) -> Result<(), String> {
+        let one = self.primaries.len() <= 1;
+        one.then_some(()).ok_or_else(|| format!("two primaries: {:?}", self.primaries))
     }
 
     pub(crate) fn plan(
@@ -123,6 +136,7 @@ impl Rules {
         alive: usize,
         mains: &[ProcId],
     ) -> Result<(), String> {
+        self.reached.plan(plan);
         let name = plan.subject.service.to_string();
         let service = self.services.get(&name).cloned();
         let observes = service.as_ref().is_some_and(|service| service.mode == Mode::Observe);
@@ -147,8 +161,27 @@ impl Rules {
             self.asked.insert(*target);
         }
         self.restart(plan, &name, service.as_deref())?;
+        self.failover(plan, &name, service.as_deref())?;
+        if matches!(plan.deed, Deed::RestartVia { .. }) && plan.act && self.stopped.contains(&name) {
+            return Err(format!("{name} was stopped, and is restarted"));
+        }
         if let (Deed::Start { .. }, true, Some(instance)) = (&plan.deed, plan.act, plan.subject.instance) {
             self.start(plan, (name, instance), service.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// A failover begins with its first step, and counts whatever becomes of it.
+    fn failover(&mut self, plan: &Plan, name: &str, service: Option<&Service>) -> Result<(), String> {
+        let is_first = matches!(plan.deed, Deed::Run { purpose: "demote", .. });
+        let Some(budget) = service.and_then(|service| Some(service.failover.as_ref()?.budget)) else {
+            return Ok(());
+        };
+        if is_first && plan.act {
+            let times = self.failovers.entry(name.to_owned()).or_default();
+            times.push(plan.time_ns);
+            within(times, budget, plan.time_ns)
+                .map_err(|count| format!("{count} failovers of {name}, the budget is {budget}"))?;
         }
         Ok(())
     }
@@ -165,16 +198,17 @@ impl Rules {
         for (whose, budget) in budgets {
             let times = self.restarts.entry(whose.clone()).or_default();
             times.push(plan.time_ns);
-            let within = times.iter().filter(|&&time| time + budget.within > plan.time_ns).count();
-            if within > budget.count as usize {
-                return Err(format!("{within} restarts of {whose}, the budget is {budget}"));
-            }
+            within(times, budget, plan.time_ns)
+                .map_err(|count| format!("{count} restarts of {whose}, the budget is {budget}"))?;
         }
         Ok(())
     }
 
     fn start(&mut self, plan: &Plan, key: (String, u32), service: Option<&Service>) -> Result<(), String> {
         let (name, instance) = &key;
+        if self.fenced.contains(name) {
+            return Err(format!("{name} is fenced, nobody wants it started, and it is"));
+        }
         if self.stopped.contains(name) {
             return Err(format!("{name} was stopped, and is started"));
         }
@@ -182,6 +216,11 @@ impl Rules {
             return Err(format!("{name}/{instance} is started again, and that counts against no budget"));
         }
         let Some(service) = service else { return Err(format!("{name} has no policy")) };
+        if let Origin::Run(run) = &service.origin
+            && *instance >= run.instances.max
+        {
+            return Err(format!("{name}/{instance} of {} at most is started", run.instances.max));
+        }
         let wait = self.waits.entry(key.clone()).or_default();
         if let Some(begun_ns) = wait.begun_ns.take()
             && service.depends_on.is_empty()
@@ -190,16 +229,29 @@ impl Rules {
             if waited_ns < wait.last_ns {
                 return Err(format!("a backoff of {waited_ns} ns after one of {}", wait.last_ns));
             }
+            if wait.last_ns > 0 {
+                self.reached.count("a second backoff, which may not be shorter");
+            }
             wait.last_ns = waited_ns;
         }
         Ok(())
     }
 
-    pub(crate) fn notice(&mut self, now_ns: u64, subject: &Subject, what: &What) -> Result<(), String> {
+    pub(crate) fn notice(&mut self, notice: &Notice) -> Result<(), String> {
+        self.reached.notice(notice);
+        let (now_ns, subject, what) = (notice.time_ns, &notice.subject, &notice.what);
         let name = subject.service.to_string();
         match what {
-            What::State { from, to, .. } => {
-                let Some(instance) = subject.instance else { return Ok(()) };
+            What::State { from, to, why } => {
+                let service = self.services.get(&name);
+                let adopted = service.is_some_and(|service| matches!(service.origin, Origin::Adopt(_)));
+                if adopted && *to == ServiceState::Healthy {
+                    self.reached.count("adoption");
+                }
+                let Some(instance) = subject.instance else {
+                    self.held.insert(name, why.clone());
+                    return Ok(());
+                };
                 let reset_ns =
                     self.services.get(&name).map_or(0, |service| service.restart.backoff.reset_after);
                 let wait = self.waits.entry((name, instance)).or_default();
@@ -209,7 +261,10 @@ impl Rules {
                     (false, true) => wait.ready_ns = Some(now_ns),
                     (true, false) => {
                         let up = wait.ready_ns.take().map_or(0, |since_ns| now_ns - since_ns);
-                        wait.last_ns = if up >= reset_ns { 0 } else { wait.last_ns };
+                        if up >= reset_ns && wait.last_ns > 0 {
+                            wait.last_ns = 0;
+                            self.reached.count("backoff reset");
+                        }
                     }
                     _ => {}
                 }
@@ -226,21 +281,24 @@ impl Rules {
             }
             _ => {}
         }
-        if self.primaries.len() > 1 {
-            return Err(format!("two primaries: {:?}", self.primaries));
-        }
-        Ok(())
+        self.one_primary()
     }
 
-    /// Whether a service may be held for good: by a way to end, a breaker, a fence.
+    /// Whether a service may be held for good, although all is well again: if only a person can take away why. A spent budget is
+    /// no such reason.
     pub(crate) fn may_be_held(&self, name: &str) -> bool {
-        self.services.get(name).is_some_and(|service| {
-            let by_actions = !service.actions.is_empty() || service.failover.is_some();
-            by_actions || !service.restart.never.is_empty() || matches!(service.origin, Origin::Adopt(_))
-        })
+        let reasons = ["did not help", "must not be restarted", "primary role"];
+        let said = self.held.get(name).is_some_and(|why| reasons.iter().any(|reason| why.contains(reason)));
+        said || self.fenced.contains(name)
     }
 
     pub(crate) fn is_stopped(&self, name: &str) -> bool {
         self.stopped.contains(name)
     }
+}
+
+/// That no more of these times lie in the window that ends now.
+fn within(times: &[u64], budget: Budget, now_ns: u64) -> Result<(), usize> {
+    let count = times.iter().filter(|&&time| time + budget.within > now_ns).count();
+    if count > budget.count as usize { Err(count) } else { Ok(()) }
 }

@@ -433,6 +433,46 @@ fn without_a_healthy_standby_there_is_no_failover() {
 }
 
 #[test]
+fn who_may_have_been_promoted_is_stopped_before_the_old_primary_comes_back() {
+    let mut world = up(databases());
+    world.mood("db-1").can_be_promoted = false;
+    lose_the_primary(&mut world);
+    world.run_for(3 * MINUTE);
+    assert!(world.story().contains("db-2 was not promoted: exit code 1"), "{}", world.story());
+    // It is down, but it will be started again, perhaps as the primary that it became.
+    world.mood("db-2").can_start = false;
+    world.kill("db-2", 0, 11);
+    world.run_for(SECOND);
+    assert_eq!(world.alive("db-2"), 0);
+    world.command(Command::Start("db-1".to_owned()));
+    world.run_for(SECOND);
+    assert!(world.story().contains("db-2 may be primary: stop it first"), "{}", world.story());
+    assert_eq!(lines(&world, "db-1 Role").len(), 1, "{}", world.story());
+    world.command(Command::Stop("db-2".to_owned()));
+    world.run_for(SECOND);
+    world.command(Command::Start("db-1".to_owned()));
+    world.run_for(SECOND);
+    assert_eq!(lines(&world, "db-1 Role").len(), 2, "{}", world.story());
+}
+
+#[test]
+fn what_an_operator_starts_counts_against_no_budget() {
+    let mut world = World::new(1);
+    world.policies(vec![adopted("nginx")]);
+    world.appears("nginx");
+    world.run_for(MINUTE);
+    for _ in 0..8 {
+        // Before it has ended.
+        world.command(Command::Stop("nginx".to_owned()));
+        world.command(Command::Start("nginx".to_owned()));
+        world.run_for(MINUTE);
+        assert_eq!(world.state("nginx"), ServiceState::Healthy, "{}", world.story());
+    }
+    assert_eq!(lines(&world, "restart the unit nginx.service").len(), 8, "{}", world.story());
+    assert_eq!(lines(&world, "restarts left"), [""; 0], "{}", world.story());
+}
+
+#[test]
 fn a_thousand_runs_are_the_same() {
     let story = || {
         let mut world = up(databases());

@@ -9,8 +9,8 @@ use guard_core::ids::ProcId;
 use guard_core::policy::PolicySet;
 use guard_core::policy::model::{Host, Origin, Service};
 use guard_core::supervise::{
-    ActionId, Answer, Clock, Command, Deed, Done, Effect, Input, Plan, Question, Refused, ServiceState,
-    Settings, Subject, Supervisor, What,
+    ActionId, Answer, Clock, Command, Deed, Done, Effect, Input, Notice, Plan, Question, Refused,
+    ServiceState, Settings, Supervisor, What,
 };
 
 use crate::rules::Rules;
@@ -49,11 +49,20 @@ pub(crate) struct Mood {
     /// It ignores what it can.
     pub(crate) deaf: bool,
     pub(crate) hooks_work: bool,
+    /// Programs that make another service its successor work.
+    pub(crate) can_be_promoted: bool,
 }
 
 impl Default for Mood {
     fn default() -> Self {
-        Self { probe: Some(true), number: 50.0, can_start: true, deaf: false, hooks_work: true }
+        Self {
+            probe: Some(true),
+            number: 50.0,
+            can_start: true,
+            deaf: false,
+            hooks_work: true,
+            can_be_promoted: true,
+        }
     }
 }
 
@@ -218,7 +227,6 @@ impl World {
                 let main = self.new_id();
                 let before = self.living.insert((service.clone(), instance), main);
                 assert_eq!(before, None, "two of {service}/{instance}\n{}", self.story());
-                self.rules.started(self.now_ns, &service);
                 self.handle(Input::Done { id, result: Ok(Done::Started(process(main, &service))) });
             }
             Happening::Done(id, result) => self.handle(Input::Done { id, result }),
@@ -243,7 +251,6 @@ impl World {
             return;
         };
         self.living.remove(&name);
-        self.rules.ended(&name.0, self.alive(&name.0));
         let exit = Exit {
             status,
             cause: Cause::Own,
@@ -275,17 +282,17 @@ impl World {
                 Effect::Ask(question) => self.ask(question),
                 Effect::Tell(notice) => {
                     self.told.push(format!("{ms:>10} {} {:?}", notice.subject, notice.what));
-                    self.hear(&notice.subject, &notice.what);
+                    self.hear(&notice);
                 }
             }
         }
     }
 
-    fn hear(&mut self, subject: &Subject, what: &What) {
-        if let Err(broken) = self.rules.notice(self.now_ns, subject, what) {
+    fn hear(&mut self, notice: &Notice) {
+        if let Err(broken) = self.rules.notice(notice) {
             panic!("{broken}\n{}", self.story());
         }
-        if let What::Waits { id, .. } = what {
+        if let What::Waits { id, .. } = &notice.what {
             self.waiting.insert(*id);
         }
     }
@@ -330,10 +337,12 @@ impl World {
             }
             Deed::RestartVia { .. } => Err(Refused { why: "the unit failed".to_owned() }),
             Deed::Run { purpose, .. } => {
-                self.rules.hook(&plan.subject.service, purpose, mood.hooks_work, &plan.deed);
-                mood.hooks_work
-                    .then_some(Done::Carried)
-                    .ok_or_else(|| Refused { why: "exit code 1".to_owned() })
+                let works = if purpose == "promote" { mood.can_be_promoted } else { mood.hooks_work };
+                let done = self.rules.hook(&plan.subject.service, purpose, works, &plan.deed);
+                if let Err(broken) = done {
+                    panic!("{broken}\n{}", self.story());
+                }
+                works.then_some(Done::Carried).ok_or_else(|| Refused { why: "exit code 1".to_owned() })
             }
             _ => Ok(Done::Carried),
         };
