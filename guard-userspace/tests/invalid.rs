@@ -105,3 +105,16 @@ fn nothing_is_expected_of_a_file_that_is_not_there() {
         assert!(names.contains(path.file_stem().unwrap().to_str().unwrap()), "{}", path.display());
     }
 }
+
+/// A file of 100 MiB, here a sparse one, is refused by its size: it is not read to its end.
+#[test]
+fn a_huge_file_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("huge.yaml");
+    fs::File::create(&path).unwrap().set_len(100 << 20).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_processguard"));
+    let output = command.args(["policy", "check"]).arg(&path).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(8), "{said}");
+    assert!(said.contains("error[file-size]") && said.lines().count() < 20, "{said}");
+}

@@ -160,10 +160,104 @@ fn the_help_examples_of_top_run() -> Result<()> {
     Ok(())
 }
 
+/// A host of the policies' examples: the shipped stories are `policies/`, what holds now lies where `/etc/processguard/policies` is
+/// said, and something was recorded.
+fn with_policies() -> Result<Shell> {
+    let shell = Shell::new()?;
+    let shipped = workspace().join("policies");
+    let place = shell.directory.path().to_owned();
+    let copy = |from: &Path, to: &str| fs::copy(from, place.join(to)).context("copy").map(|_bytes| ());
+    for story in fs::read_dir(shipped.join("stories"))? {
+        let story = story?.path();
+        if !story.is_dir() {
+            continue;
+        }
+        let name = story.file_name().context("no name")?.to_string_lossy().into_owned();
+        fs::create_dir_all(place.join("policies/stories").join(&name))?;
+        for file in fs::read_dir(&story)? {
+            let file = file?.path();
+            let file_name = file.file_name().context("no name")?.to_string_lossy().into_owned();
+            copy(&file, &format!("policies/stories/{name}/{file_name}"))?;
+        }
+    }
+    copy(&shipped.join("recordings/shop/shop.json"), "pg.json")?;
+    fs::create_dir(place.join("now"))?;
+    let policy = "version: processguard/v1\nservice: checkout\nimpact: low\nrun: { command: [/bin/sh, -c, sleep 9] }\n";
+    fs::write(place.join("now/checkout.yaml"), policy)?;
+    fs::write(place.join("old.yaml"), policy)?;
+    fs::write(place.join("new.yaml"), policy.replace("sleep 9", "sleep 10"))?;
+    Ok(shell)
+}
+
+/// Paths of an operator's host are put in their place; `explain` without any asks for what holds now.
+fn placed(example: &str) -> String {
+    let line = example.replace("/etc/processguard/policies", "now").replace("/var/log/pg.json", "pg.json");
+    if line.contains("policy explain") && !line.contains("--policies") {
+        line + " --policies now"
+    } else {
+        line
+    }
+}
+
+#[test]
+fn the_help_examples_of_policy_run() -> Result<()> {
+    let shell = with_policies()?;
+    let mut said = Vec::new();
+    for verb in ["check", "explain", "diff", "test", "schema"] {
+        let help = shell.run(&format!("processguard policy {verb} --help"))?;
+        let below = help.lines().skip_while(|line| *line != "EXAMPLES");
+        let below = below.take_while(|line| !["SCENARIOS", "EXIT STATUS"].contains(line)).map(str::trim);
+        let examples: Vec<&str> = below.filter(|line| line.starts_with("processguard ")).collect();
+        ensure!(!examples.is_empty(), "{verb} --help has no examples: has their form changed?");
+        for example in examples {
+            let output = shell.run(&placed(example)).with_context(|| format!("example: {example}"))?;
+            said.push((example.to_owned(), output));
+        }
+    }
+    ensure!(said.len() >= 12, "only {} examples found: has their form changed?", said.len());
+    let output = |part: &str| said.iter().find(|(example, _)| example.contains(part)).map(|(_, said)| said);
+    let has = |part: &str, text: &str| output(part).is_some_and(|said| said.contains(text));
+    ensure!(has("--recording", "not watched"), "{said:#?}");
+    ensure!(has("leak.scenario.yaml --show", "memory.rss"), "{said:#?}");
+    ensure!(output("old.yaml").map(String::as_str) == Some("checkout\n"), "{said:#?}");
+    let schema = fs::read_to_string(shell.directory.path().join("policy.schema.json"))?;
+    ensure!(schema.contains("restart_via"), "the schema lacks a key");
+    Ok(())
+}
+
+/// The commands of docs/policies.md, with something for each placeholder.
+#[test]
+fn the_commands_of_the_page_on_policies_run() -> Result<()> {
+    let shell = with_policies()?;
+    let page = fs::read_to_string(workspace().join("docs/policies.md"))?;
+    let (above, _) = page.split_once("## All keys").context("no reference")?;
+    let commands: Vec<&str> =
+        above.split('`').filter(|piece| piece.starts_with("processguard policy ")).collect();
+    ensure!(commands.len() >= 6, "only {} commands found: has their form changed?", commands.len());
+    for command in commands {
+        let line = [
+            ("PATH...", "policies"),
+            ("PATH", "policies"),
+            ("SERVICE", "checkout"),
+            ("OLD NEW", "old.yaml new.yaml"),
+            ("SCENARIO...", "policies/stories/checkout/leak.scenario.yaml"),
+            ("FILE", "pg.json"),
+        ]
+        .iter()
+        .fold(command.to_owned(), |line, (name, value)| line.replace(name, value));
+        ensure!(
+            !line.split(' ').any(|word| word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase())),
+            "{line}"
+        );
+        shell.run(&placed(&line)).with_context(|| format!("command: {command}"))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn the_exit_codes_of_the_help_are_all() -> Result<()> {
     let shell = Shell::new()?;
-    for verb in ["trace", "record", "sensor", "top", "probe", "completions"] {
+    for verb in ["trace", "record", "sensor", "top", "probe", "policy", "completions"] {
         let help = shell.run(&format!("processguard {verb} --help"))?;
         ensure!(help.contains("EXIT STATUS"), "{verb} --help has no exit status");
     }

@@ -114,6 +114,13 @@ pub(super) const TABLE: &[Need] = &[
         source: Source::Packages(&["stress-ng"]),
     },
     Need {
+        name: "jq",
+        scope: Scope::Test,
+        purpose: "examples of the help pipe into it",
+        find: || program("jq"),
+        source: Source::Packages(&["jq"]),
+    },
+    Need {
         name: "make",
         scope: Scope::Test,
         purpose: "a build as a workload that we do not control",
