@@ -5,8 +5,8 @@ use std::cell::RefCell;
 
 use guard_core::event::ExitStatus;
 use guard_core::policy::model::{
-    Act, Approval, Bound, Breaker, Budget, CheckKind, Condition, Demotion, Dependency, EndStatus, Failover,
-    Host, Instances, Ladder, Mode, Readiness, RestartOn, Scaling, Service, Step,
+    Act, Approval, Backoff, Bound, Breaker, Budget, CheckKind, Condition, Demotion, Dependency, EndStatus,
+    Failover, Host, Instances, Ladder, Mode, Readiness, RestartOn, Scaling, Service, Step,
 };
 use guard_core::supervise::{Command, ServiceState, Subject};
 use proptest::prelude::*;
@@ -111,6 +111,7 @@ fn policies(variant: u8) -> (Vec<Service>, Host) {
     web.actions.insert("idle".to_owned(), ladder(vec![step(Act::Scale(ebb))]));
     web.actions.insert("queue".to_owned(), ladder(vec![step(scale(1)), step(alert())]));
     web.group = Some("front".to_owned());
+    web.restart.backoff = Backoff { factor: 1.0, jitter: 0.5, ..web.restart.backoff };
     web.rto = Some(30 * SECOND);
 
     let mut app = service("app");
@@ -119,6 +120,8 @@ fn policies(variant: u8) -> (Vec<Service>, Host) {
     app.group = Some("front".to_owned());
 
     let mut job = service("job");
+    // Dice that matter more than the growth: without care, a wait would be shorter than the one before.
+    job.restart.backoff = Backoff { factor: 1.1, jitter: 0.5, ..job.restart.backoff };
     (job.restart.on, job.restart.never) = (RestartOn::Failure, vec![EndStatus::Code(3)]);
 
     let mut nginx = adopted("nginx");
