@@ -74,7 +74,7 @@ fn words(pattern: &str) -> Vec<Vec<u8>> {
     words
 }
 
-fn collect(part: &Hir, words: &mut Vec<Vec<u8>>) {
+pub(super) fn collect(part: &Hir, words: &mut Vec<Vec<u8>>) {
     match part.kind() {
         HirKind::Literal(literal) if literal.0.len() >= WORD_BYTES => words.push(literal.0.to_vec()),
         HirKind::Capture(group) => collect(&group.sub, words),

@@ -5,7 +5,8 @@
 //! ```
 
 mod claims;
-mod glob;
+pub(crate) mod expression;
+pub(crate) mod glob;
 mod index;
 mod key;
 mod matcher;

@@ -133,6 +133,19 @@ proptest! {
         let (pattern, path) = (pattern.as_bytes(), path.as_bytes());
         prop_assert_eq!(glob::matches(pattern, path), naive_glob(pattern, path));
     }
+
+    #[test]
+    fn what_fits_two_globs_is_found(one in "[ab/*]{0,6}", other in "[ab/*]{0,6}", path in "[ab/]{0,6}") {
+        let (one, other) = (one.as_bytes(), other.as_bytes());
+        let both = |path: &[u8]| naive_glob(one, path) && naive_glob(other, path);
+        match glob::meet(one, other).unwrap() {
+            Some(shared) => prop_assert!(both(&shared), "{}", String::from_utf8_lossy(&shared)),
+            None => prop_assert!(!both(path.as_bytes())),
+        }
+        // What fits one of them is found if the other is that.
+        let same = glob::meet(path.as_bytes(), one).unwrap();
+        prop_assert_eq!(same.is_some(), naive_glob(one, path.as_bytes()) || path.contains('*'));
+    }
 }
 
 /// What happens to a small family.

@@ -156,6 +156,10 @@ codes! {
     Error Instant = "instant",
     /// A scenario names services, instances, checks and queues that there are.
     Error UnknownName = "unknown-name",
+    /// No command line can have what two services look for.
+    Warning LooseClaim = "loose-claim",
+    /// That no two services can claim one process can be seen from their selectors.
+    Warning UnsureClaim = "unsure-claim",
     /// A probe that leaves the host or its network uses TLS.
     Warning PlainHttp = "plain-http",
     /// A probe's timeout is not longer than the time between probes.

@@ -1,11 +1,8 @@
 //! Two services that can claim one process, or one port.
-//!
-//! Selectors cannot be compared in general. What is told is certain enough: one selector asks for all that another asks for,
-//! so whatever matches the narrower one matches both.
-
-use std::collections::BTreeMap;
 
 use super::load::Entry;
+use super::overlap::Claimant;
+use super::pairs;
 use crate::policy::model::{Adopt, Origin, Run, Selector};
 use crate::policy::read::Reader;
 use crate::policy::yaml::Spot;
@@ -70,56 +67,74 @@ fn range_text(first: u16, last: u16) -> String {
     if first == last { format!("port {first}") } else { format!("ports {first} to {last}") }
 }
 
-/// What a selector asks for: each key with its value.
-fn asked(selector: &Selector) -> Vec<(&'static str, String)> {
-    let Selector { exe, command, user, cgroup, unit, container, listens } = selector;
-    [
-        ("exe", exe.clone()),
-        ("command", command.clone()),
-        ("user", user.clone()),
-        ("cgroup", cgroup.clone()),
-        ("unit", unit.clone()),
-        // Ids can be given in part: 12 digits tell containers apart.
-        ("container", container.as_ref().map(|id| id.chars().take(12).collect())),
-        ("listens", listens.map(|port| port.to_string())),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((key, value?)))
-    .collect()
-}
-
-/// Selectors of which one asks for all that another asks for: looked up by their parts, so that the time grows with the number of
-/// services, not with its square.
+/// Selectors that can take one process. Of each service, one other is told: mending that may mend all.
 fn selectors(entries: &[Entry], reader: &mut Reader) {
-    let mut by_parts: BTreeMap<Vec<(&'static str, String)>, Vec<&Entry>> = BTreeMap::new();
-    for entry in entries {
-        if let Origin::Adopt(adopt) = &entry.service.origin {
-            by_parts.entry(asked(&adopt.matching)).or_default().push(entry);
-        }
+    let claimants: Vec<Claimant<'_>> = entries.iter().filter_map(Claimant::new).collect();
+    let found = pairs::find(&claimants);
+    let pair = |one: usize, other: usize| claimants.get(one).zip(claimants.get(other));
+    for (&later, (earlier, what)) in &found.both {
+        let Some((one, other)) = pair(*earlier, later) else { continue };
+        reader.say(
+            claim(Code::Claim, one, other, "can claim one process")
+                .label(format!("both take a process with {what}"))
+                .help(
+                    "give one of them a key that tells them apart, such as `unit`, `user` or `listens`, or narrow its `exe` or \
+                     `command`",
+                ),
+        );
     }
-    for (parts, same) in &by_parts {
-        for pair in same.windows(2) {
-            if let [one, other] = pair {
-                reader.say(claim(one, other, "the same selector"));
-            }
-        }
-        // All smaller sets of these parts: there are at most 126.
-        let Some(entry) = same.first() else { continue };
-        for set in 1..(1_usize << parts.len()).saturating_sub(1) {
-            let chosen = parts.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1);
-            let chosen: Vec<_> = chosen.map(|(_, part)| part.clone()).collect();
-            if let Some(wider) = by_parts.get(&chosen).and_then(|wider| wider.first()) {
-                reader.say(claim(wider, entry, "all that this matches"));
-            }
-        }
+    let mut contrived = found.contrived.iter().filter(|(later, _)| !found.both.contains_key(later));
+    if let Some((&later, (earlier, what))) = contrived.next()
+        && let Some((one, other)) = pair(*earlier, later)
+    {
+        let diagnostic = claim(Code::LooseClaim, one, other, "would both claim a process that has what both look for")
+            .label(format!("such as one with {what}"))
+            .help(
+                "the first in order of name would get it; `^` and `$` at the ends of the expressions, or `unit` or `user`, tell them \
+                 apart",
+            );
+        reader.say(more(diagnostic, contrived.map(|(later, _)| *later), &claimants));
+    }
+    let mut unknown = found.unknown.iter().filter(|(later, _)| !found.both.contains_key(later));
+    if let Some((&later, (earlier, why))) = unknown.next()
+        && let Some((one, other)) = pair(*earlier, later)
+    {
+        let diagnostic = claim(Code::UnsureClaim, one, other, "may claim one process: that cannot be ruled out")
+            .label(*why)
+            .help("the first in order of name would get it; `unit`, another `user` or `listens` tells them apart for certain");
+        reader.say(more(diagnostic, unknown.map(|(later, _)| *later), &claimants));
+    } else if let (true, Some((one, other))) = (found.rest, claimants.first().zip(claimants.last())) {
+        let message = "these are too many similar selectors to compare each with each";
+        let diagnostic = Diagnostic::new(Code::UnsureClaim, place(other).into(), message)
+            .related(place(one).into(), "from this one on")
+            .help("that two of them claim one process cannot be ruled out: `unit` tells them apart at once");
+        reader.say(diagnostic);
     }
 }
 
-fn claim(wider: &Entry, entry: &Entry, label: &str) -> Diagnostic {
-    let place = |entry: &Entry| entry.keys.adopt.as_ref().map_or(entry.keys.service.spot, |adopt| adopt.at);
-    let message = format!("`{}` and `{}` can claim one process", wider.service.name, entry.service.name);
-    Diagnostic::new(Code::Claim, place(entry).into(), message)
-        .label(label)
-        .related(place(wider).into(), "is matched by this, too")
-        .help("give the wider one a key that tells them apart, such as `unit`, `user` or `listens`")
+fn place(claimant: &Claimant<'_>) -> Spot {
+    claimant.entry.keys.adopt.as_ref().map_or(claimant.entry.keys.service.spot, |adopt| adopt.at)
+}
+
+fn claim(code: Code, one: &Claimant<'_>, other: &Claimant<'_>, what: &str) -> Diagnostic {
+    let message = format!("`{}` and `{}` {what}", one.entry.service.name, other.entry.service.name);
+    Diagnostic::new(code, place(other).into(), message).related(place(one).into(), "the other one")
+}
+
+/// The same is to be said of these: a few are shown.
+fn more(
+    diagnostic: Diagnostic,
+    others: impl Iterator<Item = usize>,
+    claimants: &[Claimant<'_>],
+) -> Diagnostic {
+    /// Others that are shown.
+    const SHOWN: usize = 4;
+    let others: Vec<usize> = others.collect();
+    let shown = others.iter().take(SHOWN).filter_map(|&number| claimants.get(number));
+    let mut diagnostic =
+        shown.fold(diagnostic, |diagnostic, one| diagnostic.related(place(one).into(), "this one, too"));
+    if others.len() > SHOWN {
+        diagnostic.message.push_str("; and so it is with others");
+    }
+    diagnostic
 }

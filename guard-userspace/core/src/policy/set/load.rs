@@ -121,3 +121,12 @@ fn finish(entries: Vec<Entry>, host: Host, mut reader: Reader) -> Loaded {
     });
     Loaded { set, diagnostics, services, needs }
 }
+
+/// The one service of a text that nothing is said against.
+#[cfg(test)]
+pub(super) fn entry_of(text: &str) -> Option<Entry> {
+    let mut reader = Reader::default();
+    let parsed = parse(Source { name: "", bytes: text.as_bytes() }, 0, &Bounds::default());
+    let sorted = Sorted::new(&parsed.documents, &mut reader);
+    sorted.entry(sorted.services.first()?, &mut reader)
+}

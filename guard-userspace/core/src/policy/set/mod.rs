@@ -9,6 +9,8 @@ mod check;
 mod claims;
 mod cycles;
 mod load;
+mod overlap;
+mod pairs;
 
 pub(super) use load::load;
 
