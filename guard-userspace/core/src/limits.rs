@@ -68,3 +68,6 @@ pub(crate) const GROWTH_SLICES: u64 = 24;
 
 /// Bytes that a compiled regular expression may take.
 pub(crate) const PATTERN_BYTES: usize = 1 << 20;
+
+/// The shortest time between two looks of a check, and of what policies wait for: 1 ms. Timers of a policy cannot keep a core busy.
+pub(crate) const TIMER_NS: u64 = 1_000_000;

@@ -17,7 +17,7 @@
 //! is said of a stretch holds for all of it. During the grace nothing bad counts.
 
 use crate::health::CheckState;
-use crate::limits::{FLAP_WINDOW, UNKNOWN_AFTER};
+use crate::limits::{FLAP_WINDOW, TIMER_NS, UNKNOWN_AFTER};
 use crate::policy::model::{Bound, Check, CheckKind, Flap, Span, Threshold, Unit, about_span};
 use crate::supervise::Answer;
 
@@ -122,7 +122,7 @@ impl Monitor {
         };
         Self {
             rule,
-            every: every.max(1),
+            every: every.max(TIMER_NS),
             silence: every.saturating_mul(u64::from(UNKNOWN_AFTER)).saturating_add(answer),
             grace_until_ns: now_ns.saturating_add(check.grace),
             due_ns: now_ns,
@@ -133,6 +133,26 @@ impl Monitor {
             errors: 0,
             seen: Seen::default(),
         }
+    }
+
+    /// What is measured is called so: `{port}` and `{instance}` in it are resolved.
+    #[must_use]
+    pub fn called(mut self, resolve: impl FnOnce(&str) -> String) -> Self {
+        if let Rule::Threshold(limit) = &mut self.rule
+            && limit.name.contains('{')
+        {
+            limit.name = resolve(&limit.name);
+        }
+        self
+    }
+
+    /// The first look, and with it all others, is later by this share of the check's `every`.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a span is one")]
+    pub fn shifted(mut self, share: f64) -> Self {
+        let shift = (self.every as f64 * share.clamp(0.0, 1.0)) as u64;
+        self.due_ns = self.due_ns.saturating_add(shift);
+        self
     }
 
     /// What the check says.

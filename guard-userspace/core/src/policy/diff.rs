@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::model::{Origin, Service};
 use super::outline;
 use super::set::PolicySet;
+use crate::supervise::{Disturbance, first_target};
 
 /// A service, or what holds for the host, that is not the same in both sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +27,53 @@ pub enum Change {
     Changed {
         /// Those, in the language's order.
         keys: Vec<KeyChange>,
-        /// Its instances are restarted.
-        restarts: bool,
+        /// What becomes of its processes.
+        processes: Processes,
     },
+}
+
+/// What a change does to the processes of a service: the supervisor's own judgement, see [`Disturbance`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processes {
+    /// They go on.
+    GoOn,
+    /// They go on, and others are started, or the last ones ended. A step may have scaled the service meanwhile: these are the
+    /// policies' own numbers.
+    Scaled {
+        /// So many before.
+        from: u32,
+        /// So many after.
+        to: u32,
+    },
+    /// They are ended and started anew, one after the other.
+    Restarted,
+    /// Others are looked for. What we started is stopped.
+    Searched,
+}
+
+impl Processes {
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GoOn => "go-on",
+            Self::Scaled { .. } => "scale",
+            Self::Restarted => "restart",
+            Self::Searched => "search",
+        }
+    }
+
+    fn between(old: &Service, new: &Service) -> Self {
+        let (from, to) = (first_target(old), first_target(new));
+        match Disturbance::between(old, new) {
+            Disturbance::Restarted => Self::Restarted,
+            Disturbance::Searched => Self::Searched,
+            Disturbance::None if from != to && matches!(new.origin, Origin::Run(_)) => {
+                Self::Scaled { from, to }
+            }
+            Disturbance::None => Self::GoOn,
+        }
+    }
 }
 
 /// A key with another value; `None`: it is not there.
@@ -57,7 +102,7 @@ pub fn diff(old: &PolicySet, new: &PolicySet) -> Vec<Difference> {
             (Some(_), None) => Some(Change::Removed),
             (Some(one), Some(other)) if one != other => Some(Change::Changed {
                 keys: keys(&outline::service(one).leaves(), &outline::service(other).leaves()),
-                restarts: restarts(one, other),
+                processes: Processes::between(one, other),
             }),
             _ => None,
         };
@@ -65,18 +110,10 @@ pub fn diff(old: &PolicySet, new: &PolicySet) -> Vec<Difference> {
     }
     if old.host != new.host {
         let keys = keys(&outline::host(&old.host).leaves(), &outline::host(&new.host).leaves());
-        differences.push(Difference { service: None, change: Change::Changed { keys, restarts: false } });
+        let change = Change::Changed { keys, processes: Processes::GoOn };
+        differences.push(Difference { service: None, change });
     }
     differences
-}
-
-/// Whether the instances of a service that we start cannot stay as they are.
-fn restarts(old: &Service, new: &Service) -> bool {
-    match (&old.origin, &new.origin) {
-        (Origin::Run(one), Origin::Run(other)) => one != other,
-        (Origin::Run(_), Origin::Adopt(_)) | (Origin::Adopt(_), Origin::Run(_)) => true,
-        (Origin::Adopt(_), Origin::Adopt(_)) => false,
-    }
 }
 
 /// Keys with another value. Those that are new stand behind the one that they follow.

@@ -7,6 +7,7 @@
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
@@ -39,7 +40,7 @@ pub(crate) struct Expression {
     /// If a match ends where the line does: what all of them end with.
     pub(crate) end: Option<Vec<u8>>,
     /// Words that must occur.
-    words: Vec<Vec<u8>>,
+    pub(crate) words: Vec<Vec<u8>>,
     /// All that it plainly looks for, if these are a few texts.
     pub(crate) texts: Option<Vec<Vec<u8>>>,
     wide: OnceCell<Option<DFA>>,
@@ -81,11 +82,6 @@ impl Expression {
         collect(&hir, &mut words);
         let texts = texts(&tight);
         Some(Self { hir, tight, front, end, words, texts, wide: OnceCell::new(), narrow: OnceCell::new() })
-    }
-
-    /// The longest word that must occur; empty: none.
-    pub(crate) fn word(&self) -> &[u8] {
-        self.words.iter().max_by_key(|word| word.len()).map_or(&[], Vec::as_slice)
     }
 
     /// Whether both are bound to the same end of the line.
@@ -206,6 +202,9 @@ struct Side<'a> {
 /// Where an automaton is: `None` once it has matched.
 type At = Option<LazyStateID>;
 
+/// Where two are.
+type Both = (At, At);
+
 impl<'a> Side<'a> {
     fn new(dfa: &'a DFA) -> Self {
         Self { dfa, cache: dfa.create_cache() }
@@ -241,7 +240,7 @@ fn meet(one: &DFA, other: &DFA) -> Result<Option<Vec<u8>>, TooLarge> {
     let (mut one, mut other) = (Side::new(one), Side::new(other));
     let start = (one.start()?, other.start()?);
     // Each state with the one before and the byte between.
-    let mut seen: FxHashMap<(At, At), Option<((At, At), u8)>> = FxHashMap::from_iter([(start, None)]);
+    let mut seen: FxHashMap<Both, Option<(Both, u8)>> = FxHashMap::from_iter([(start, None)]);
     let mut open = VecDeque::from([start]);
     while let Some(at) = open.pop_front() {
         if one.matches(at.0)? && other.matches(at.1)? {
@@ -258,8 +257,8 @@ fn meet(one: &DFA, other: &DFA) -> Result<Option<Vec<u8>>, TooLarge> {
             let Some(left) = one.step(at.0, byte)? else { continue };
             let Some(right) = other.step(at.1, byte)? else { continue };
             let to = (left, right);
-            if !seen.contains_key(&to) {
-                seen.insert(to, Some((at, byte)));
+            if let Entry::Vacant(room) = seen.entry(to) {
+                room.insert(Some((at, byte)));
                 open.push_back(to);
             }
         }

@@ -5,11 +5,17 @@ use std::sync::Arc;
 use crate::health::{Change, CheckState, Gauges, Monitor, together};
 use crate::policy::model::{Act, Check, CheckKind, Ladder, Marker, Scope, Service, Signal};
 
+use super::dice::Dice;
 use super::effect::{Ask, What};
+use super::fill::Fill;
 use super::input::Answer;
 use super::instance::{Instance, Phase, Why};
 use super::shared::Shared;
 use super::unit::{Turn, Unit};
+
+/// Probes and numbers from outside are first asked for within this share of their `every`, each at a moment of its own: a thousand
+/// checks that begin at once must not ask at once, now or ever after.
+const PHASE: f64 = 0.1;
 
 /// What is measured of one subject, and what its checks say. A check has no monitor while its subject is not up: it is unknown
 /// then, and nobody is told so.
@@ -42,11 +48,17 @@ impl Checks {
         Self { gauges: Gauges::new(&policy.checks, now_ns), watches, of_health }
     }
 
-    /// Its subject is up: its checks begin.
-    pub(super) fn begin(&mut self, policy: &Service, scope: Scope, now_ns: u64) {
+    /// Its subject (an instance, or the service as one) is up: its checks begin.
+    pub(super) fn begin(&mut self, policy: &Service, whose: Option<u32>, dice: &Dice, now_ns: u64) {
+        let scope = if whose.is_some() { Scope::Instance } else { Scope::Service };
+        let fill = Fill::of(policy, whose.unwrap_or(0));
         for (watch, check) in self.watches.iter_mut().zip(&policy.checks) {
             if check.scope == scope && watch.monitor.is_none() {
-                *watch = Watch { monitor: Some(Monitor::new(check, now_ns)), ..Watch::default() };
+                let mut monitor = Monitor::new(check, now_ns).called(|name| fill.text(name));
+                if check.kind.goes_out() {
+                    monitor = monitor.shifted(dice.phase(&check.name, whose) * PHASE);
+                }
+                *watch = Watch { monitor: Some(monitor), ..Watch::default() };
             }
         }
     }
@@ -91,7 +103,7 @@ impl Unit {
     pub(super) fn look(&mut self, turn: &mut Turn<'_>) {
         let is_up = self.wanted && self.ready() >= self.min().max(1);
         match (is_up, self.is_up) {
-            (true, false) => self.checks.begin(&Arc::clone(&self.policy), Scope::Service, turn.now_ns),
+            (true, false) => self.checks.begin(&Arc::clone(&self.policy), None, &self.dice, turn.now_ns),
             (false, true) => self.checks.end(),
             _ => {}
         }

@@ -17,6 +17,14 @@ impl Dice {
         Self { seed, stream: hash(name.as_bytes()), thrown: 0 }
     }
 
+    /// Where in its period a check of an instance begins: from 0 to below 1, the same each time, and no throw.
+    pub(super) fn phase(&self, check: &str, instance: Option<u32>) -> f64 {
+        let what = instance.map_or_else(|| check.to_owned(), |number| format!("{check}/{number}"));
+        // Another stream than that of any service's throws: a name holds no slash.
+        let stream = self.stream ^ hash(what.as_bytes()).rotate_left(1);
+        Self { stream, thrown: 0, ..self.clone() }.share()
+    }
+
     /// From 0 to below 1.
     pub(super) fn share(&mut self) -> f64 {
         // One block of the cipher for each throw: they are rare, and its state (300 bytes) need not be kept for each service.
@@ -57,6 +65,23 @@ mod tests {
             tenths[(dice.share() * 10.0) as usize] += 1;
         }
         assert!(tenths.iter().all(|count| (850..1_150).contains(count)), "{tenths:?}");
+    }
+
+    #[test]
+    fn phases_are_spread_and_throw_nothing() {
+        let dice = Dice::new(3, "web");
+        let phase = |check: &str, instance| dice.phase(check, instance);
+        assert_eq!(phase("api", Some(1)).to_bits(), phase("api", Some(1)).to_bits());
+        let mut tenths = [0; 10];
+        for instance in 0..1_000 {
+            tenths[(phase("api", Some(instance)) * 10.0) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| (60..150).contains(count)), "{tenths:?}");
+        let differ = |other: f64| assert!((other - phase("api", Some(1))).abs() > 1e-9);
+        differ(phase("db", Some(1)));
+        differ(phase("api", None));
+        differ(Dice::new(4, "web").phase("api", Some(1)));
+        differ(Dice::new(3, "db").phase("api", Some(1)));
     }
 
     const EXPECTED: [u64; 3] = [37_565, 97_416, 489_328];

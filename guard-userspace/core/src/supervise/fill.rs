@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::policy::model::{
-    AuthProbe, ExecProbe, HttpProbe, Log, LogTarget, NumberSource, Probe, Run, TcpProbe, TlsProbe,
+    AuthProbe, ExecProbe, HttpProbe, Log, LogTarget, NumberSource, Origin, Probe, Run, Service, TcpProbe,
+    TlsProbe,
 };
 
 /// One instance's own values.
@@ -16,7 +17,14 @@ pub(super) struct Fill<'a> {
     pub(super) user: Option<&'a str>,
 }
 
-impl Fill<'_> {
+impl<'a> Fill<'a> {
+    /// Of an instance of a service.
+    pub(super) fn of(policy: &'a Service, instance: u32) -> Self {
+        let run = if let Origin::Run(run) = &policy.origin { Some(run) } else { None };
+        let port = run.and_then(|run| run.port(instance));
+        Fill { instance, port, user: run.and_then(|run| run.user.as_deref()) }
+    }
+
     pub(super) fn text(&self, text: &str) -> String {
         if !text.contains('{') {
             return text.to_owned();

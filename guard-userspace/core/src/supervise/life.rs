@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::event::{Exit, ExitStatus, Process};
 use crate::health::Ending;
 use crate::ids::ProcId;
-use crate::policy::model::{EndStatus, Kill, Mode, Port, Readiness, RestartOn, Scope};
+use crate::policy::model::{EndStatus, Kill, Mode, Port, Readiness, RestartOn};
 
 use super::effect::{Ask, Deed, ServiceState, What};
 use super::input::{Answer, Refused};
@@ -192,7 +192,7 @@ impl Unit {
         {
             (up.ready_ns, up.ask_ns) = (Some(turn.now_ns), None);
             instance.why = Why::new(what, turn.now_ns);
-            instance.checks.begin(&policy, Scope::Instance, turn.now_ns);
+            instance.checks.begin(&policy, Some(number), &self.dice, turn.now_ns);
         }
     }
 

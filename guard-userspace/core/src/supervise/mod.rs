@@ -66,3 +66,4 @@ pub use effect::{
 pub use input::{Answer, Command, Done, Input, Refused};
 pub use reload::Disturbance;
 pub use supervisor::{Settings, Supervisor};
+pub(crate) use unit::first_target;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::policy::model::{Check, CheckKind, Instances, Mode, Origin, Run, Scope, Service, Signal};
+use crate::policy::model::{Check, CheckKind, Instances, Mode, Origin, Run, Service, Signal};
 use crate::policy::set::PolicySet;
 use crate::select::{Claims, Index};
 
@@ -237,7 +237,7 @@ impl Unit {
         };
         renew(&mut self.checks, now_ns);
         if self.is_up {
-            self.checks.begin(&policy, Scope::Service, now_ns);
+            self.checks.begin(&policy, None, &self.dice, now_ns);
         }
         for instance in self.instances.values_mut() {
             let since_ns = match &instance.phase {
@@ -246,7 +246,7 @@ impl Unit {
             };
             renew(&mut instance.checks, since_ns);
             if instance.is_ready() {
-                instance.checks.begin(&policy, Scope::Instance, now_ns);
+                instance.checks.begin(&policy, Some(instance.number), &self.dice, now_ns);
             }
         }
     }

@@ -26,8 +26,9 @@ struct Role {
 }
 
 impl Roles {
-    /// Finds the roles anew. One that somebody held before stays with its holder; a new one belongs to the first service, in order of
-    /// name, that names standbys. Gives the new holders.
+    /// Finds the roles anew. One that somebody held before stays with its holder; a new one belongs to the service that
+    /// names standbys and is named by none; of several, or if they name each other, to the first in order of name. Gives the new
+    /// holders.
     pub(super) fn connect<'a>(
         &mut self,
         services: impl Iterator<Item = (Slot, &'a Service)> + Clone,
@@ -49,12 +50,14 @@ impl Roles {
         let mut new = vec![];
         for members in members.into_values() {
             let before = members.iter().find_map(|slot| old.role(*slot));
-            let mut first = services
+            let is_standby = |slot: Slot| self.standbys.iter().any(|(_, standby)| *standby == slot);
+            let first = services
                 .clone()
-                .filter(|(slot, service)| members.contains(slot) && service.failover.is_some());
+                .filter(|(slot, service)| members.contains(slot) && service.failover.is_some())
+                .min_by_key(|(slot, _)| is_standby(*slot));
             let (holder, token) = match before {
                 Some(role) => (role.holder.filter(|holder| members.contains(holder)), role.token),
-                None => (first.next().map(|(slot, _)| slot), 1),
+                None => (first.map(|(slot, _)| slot), 1),
             };
             if before.is_none() {
                 new.extend(holder.map(|holder| (holder, token)));

@@ -134,9 +134,7 @@ impl Unit {
     }
 
     pub(super) fn fill(&self, instance: u32) -> Fill<'_> {
-        let run = self.run();
-        let port = run.and_then(|run| run.port(instance));
-        Fill { instance, port, user: run.and_then(|run| run.user.as_deref()) }
+        Fill::of(&self.policy, instance)
     }
 
     /// Does all that is due.
@@ -367,7 +365,7 @@ pub(super) fn names(policy: &Service) -> Vec<Arc<str>> {
 }
 
 /// How many instances a policy wants at first.
-pub(super) fn first_target(policy: &Service) -> u32 {
+pub(crate) fn first_target(policy: &Service) -> u32 {
     match &policy.origin {
         Origin::Run(run) => run.instances.start.clamp(run.instances.min, run.instances.max),
         Origin::Adopt(adopt) => adopt.min.max(1),

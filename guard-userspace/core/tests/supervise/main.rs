@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod chance;
+mod changes;
 mod reached;
 mod rules;
 mod services;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use guard_core::policy::diff::{Change, Difference, KeyChange, diff};
+use guard_core::policy::diff::{Change, Difference, KeyChange, Processes, diff};
 use serde_json::json;
 
 use super::print;
@@ -31,8 +31,8 @@ pub(super) struct Arguments {
     /// What would hold
     new: PathBuf,
 
-    /// One JSON object for each service that differs: service (null: the host), change (added, removed, changed), restarts, keys
-    /// (key, old, new)
+    /// One JSON object for each service that differs: service (null: the host), change (added, removed, changed), restarts,
+    /// processes (go-on, scale, restart, search; null: none of its own), keys (key, old, new)
     #[arg(long)]
     json: bool,
 }
@@ -59,11 +59,17 @@ fn lines(difference: &Difference) -> String {
     match &difference.change {
         Change::Added => format!("+ {name}\n"),
         Change::Removed => format!("- {name}: what we started of it is stopped\n"),
-        Change::Changed { keys, restarts } => {
-            let what = match (restarts, &difference.service) {
-                (true, _) => ": its instances are restarted",
-                (false, Some(_)) => ": its instances go on",
-                (false, None) => "",
+        Change::Changed { keys, processes } => {
+            let what = match (processes, &difference.service) {
+                (_, None) => String::new(),
+                (Processes::GoOn, Some(_)) => ": its instances go on".to_owned(),
+                (Processes::Scaled { from, to }, Some(_)) => {
+                    format!(": scaled from {from} to {to} instances; the others go on")
+                }
+                (Processes::Restarted, Some(_)) => ": its instances are restarted".to_owned(),
+                (Processes::Searched, Some(_)) => {
+                    ": its processes are others from now on; what we started of it is stopped".to_owned()
+                }
             };
             let keys: String = keys.iter().map(key).collect();
             format!("~ {name}{what}\n{keys}")
@@ -77,16 +83,23 @@ fn key(change: &KeyChange) -> String {
 }
 
 fn json_line(difference: &Difference) -> String {
-    let (change, restarts, keys) = match &difference.change {
-        Change::Added => ("added", false, Vec::new()),
-        Change::Removed => ("removed", false, Vec::new()),
-        Change::Changed { keys, restarts } => ("changed", *restarts, keys.clone()),
+    let (change, processes, keys) = match &difference.change {
+        Change::Added => ("added", None, Vec::new()),
+        Change::Removed => ("removed", None, Vec::new()),
+        Change::Changed { keys, processes } => ("changed", Some(*processes), keys.clone()),
     };
+    let processes = processes.filter(|_| difference.service.is_some());
+    let restarts = processes == Some(Processes::Restarted);
     let keys: Vec<_> = keys
         .into_iter()
         .map(|change| json!({ "key": change.key, "old": change.old, "new": change.new }))
         .collect();
-    let object =
-        json!({ "service": difference.service, "change": change, "restarts": restarts, "keys": keys });
+    let object = json!({
+        "service": difference.service,
+        "change": change,
+        "restarts": restarts,
+        "processes": processes.map(Processes::name),
+        "keys": keys,
+    });
     format!("{object}\n")
 }

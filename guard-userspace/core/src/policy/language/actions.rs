@@ -176,7 +176,8 @@ keys! {
 keys! {
     /// How the primary role goes to another service. Each step must succeed before the next one begins.
     struct FailoverKeys as "failover" {
-        /// Who may take over: the first healthy one of these services.
+        /// Who may take over: the first healthy one of these services. At first the role is held by the service that names standbys
+        /// and is named by none; of services that name each other, by the first one in order of name.
         standbys: List<At<Name>, 1>,
         /// Asks the old primary to step down. It may be dead, so this may fail.
         demote: Option<DemoteKeys>,

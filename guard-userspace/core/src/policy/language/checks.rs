@@ -35,7 +35,8 @@ keys! {
         tls: Option<TlsKeys>,
         /// A request without credentials, which must be refused.
         auth: Option<AuthKeys>,
-        /// How often.
+        /// How often, at least 1ms. The first question comes up to a tenth of it later, by the seed, so that many checks do not ask at
+        /// once.
         every: At<Duration> = "10s",
         /// Bad answers in a row until the check fails; or so many of the last so many: `3 of 5`.
         fail_after: FailAfter = "3",

@@ -6,6 +6,7 @@ use super::texts::{
     AbsolutePath, Account, Address, Argument, Command, Expression, HeaderName, HeaderValue, HostName, Method,
     Url,
 };
+use crate::limits::TIMER_NS;
 use crate::policy::model::{
     AuthProbe, ExecProbe, Expected, HttpProbe, Probe, StatusRange, TcpProbe, TlsProbe, TlsVersion,
 };
@@ -221,6 +222,12 @@ pub(super) fn positive(span: &At<Duration>, reader: &mut Reader) -> Option<u64> 
     if span.value.0 == 0 {
         let message = "nothing is done in no time: this must be longer than 0";
         reader.say(Diagnostic::new(Code::Bounds, span.spot.into(), message));
+        return None;
+    }
+    if span.value.0 < TIMER_NS {
+        let message = "this is shorter than 1ms, the shortest time that something is done in or waited for";
+        let help = "is the unit right? `ns` and `us` are for bounds such as `above: 500us`";
+        reader.say(Diagnostic::new(Code::Bounds, span.spot.into(), message).help(help));
         return None;
     }
     Some(span.value.0)

@@ -38,6 +38,19 @@ pub enum CheckKind {
     Threshold(Threshold),
 }
 
+impl CheckKind {
+    /// Whether each look asks somebody: a server, or a program that is run for it.
+    #[must_use]
+    pub const fn goes_out(&self) -> bool {
+        match self {
+            Self::Probe(_) => true,
+            Self::Threshold(threshold) => {
+                matches!(threshold.signal, Signal::Number(_) | Signal::Progress { of: Marker::Number(_) })
+            }
+        }
+    }
+}
+
 /// A probe that is repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeCheck {

@@ -140,6 +140,11 @@ fn end(service: &Service, lines: &mut Vec<String>) {
             failover.fence.command.join(" "),
             failover.budget
         ));
+        lines.push(
+            "primary role: at first held by the one that no other names as a standby; if they name each other, by the first in order \
+             of name"
+                .to_owned(),
+        );
     }
 }
 

@@ -52,6 +52,9 @@ macro_rules! keys {
                     default: keys!(@default $($default)?),
                     schema: <$ty as $crate::policy::read::Field>::schema,
                     merge: <$ty as $crate::policy::read::Field>::merge,
+                    check: |node, reader| {
+                        <$ty as $crate::policy::read::Field>::read(Some(node), reader);
+                    },
                 }),+],
                 extras: &[$(keys!(@extra $extra $value)),*],
             };
@@ -115,6 +118,8 @@ pub(crate) struct Key {
     pub(crate) schema: fn(&mut Schema) -> Json,
     /// What holds where a `defaults:` document says something too.
     pub(crate) merge: fn(&Node, &Node) -> Node,
+    /// Tells what is wrong with a value that stands under another name.
+    pub(crate) check: fn(&Node, &mut Reader),
 }
 
 /// What stands under a key, or does not.

@@ -43,7 +43,14 @@ impl Shape {
         let node = self.written_out(node, reader)?;
         for entry in node.entries() {
             if !self.keys.iter().any(|key| *key.name == *entry.key) {
-                reader.say(self.unknown(&node, entry));
+                let diagnostic = self.unknown(&node, entry);
+                // What was meant is read as that: its value may be wrong, too, and all errors are told at once.
+                let meant = diagnostic.replacement.as_deref();
+                let meant = self.keys.iter().find(|key| meant == Some(key.name));
+                reader.say(diagnostic);
+                if let Some(key) = meant {
+                    (key.check)(&entry.value, reader);
+                }
             }
         }
         for key in self.keys.iter().filter(|key| key.required && node.get(key.name).is_none()) {

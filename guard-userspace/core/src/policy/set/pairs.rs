@@ -10,7 +10,6 @@ use std::ops::Bound;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::overlap::{Claimant, Key, Verdict};
-use crate::select::expression::Expression;
 use crate::select::glob;
 
 /// Pairs that are compared at most: up to 1 us each.
@@ -49,6 +48,9 @@ pub(super) fn find(claimants: &[Claimant<'_>]) -> Found {
     search.by_cgroup();
     search.found
 }
+
+/// Claimants by what their values begin with.
+type ByText = BTreeMap<Vec<u8>, Vec<usize>>;
 
 struct Search<'a> {
     all: &'a [Claimant<'a>],
@@ -134,7 +136,7 @@ impl<'a> Search<'a> {
     }
 
     /// Those whose texts begin alike: one's text is the beginning of the other's.
-    fn by_prefix(&mut self, texts: &BTreeMap<Vec<u8>, Vec<usize>>, key: Key) {
+    fn by_prefix(&mut self, texts: &ByText, key: Key) {
         for (text, group) in texts {
             self.within(group, key);
             let longer = texts.range::<[u8], _>((Bound::Excluded(text.as_slice()), Bound::Unbounded));
@@ -149,9 +151,9 @@ impl<'a> Search<'a> {
     }
 
     fn by_command(&mut self) {
-        let mut fronts: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
-        let mut both: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
-        let mut ends: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+        let mut fronts: ByText = BTreeMap::new();
+        let mut both: ByText = BTreeMap::new();
+        let mut ends: ByText = BTreeMap::new();
         for (number, one) in self.all.iter().enumerate() {
             let Some(command) = &one.command else { continue };
             if let Some(front) = &command.front {
@@ -172,12 +174,18 @@ impl<'a> Search<'a> {
 
     /// Expressions that share no end of the line: one's word must stand in what the other looks for.
     fn by_word(&mut self) {
+        let mut shared: BTreeMap<&[u8], usize> = BTreeMap::new();
+        for word in self.all.iter().filter_map(|one| one.command.as_ref()).flat_map(|command| &command.words)
+        {
+            *shared.entry(word).or_default() += 1;
+        }
         let mut words: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
         let mut wordless = vec![];
         for (number, one) in self.all.iter().enumerate() {
-            match one.command.as_ref().map(Expression::word) {
-                None => {}
-                Some([]) => wordless.push(number),
+            let Some(command) = &one.command else { continue };
+            // The one that fewest others have says most.
+            match command.words.iter().min_by_key(|word| shared.get(word.as_slice())) {
+                None => wordless.push(number),
                 Some(word) => words.entry(word).or_default().push(number),
             }
         }
@@ -233,7 +241,7 @@ impl<'a> Search<'a> {
 
     fn by_exe(&mut self) {
         let mut literals: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
-        let mut bases: BTreeMap<Option<&[u8]>, BTreeMap<Vec<u8>, Vec<usize>>> = BTreeMap::new();
+        let mut bases: BTreeMap<Option<&[u8]>, ByText> = BTreeMap::new();
         let mut globs = vec![];
         for (number, one) in self.all.iter().enumerate() {
             let path = one.selector.exe.as_ref().or(one.program.as_ref()).map(String::as_bytes);
@@ -268,12 +276,7 @@ impl<'a> Search<'a> {
     }
 
     /// Those of two groups whose texts begin alike.
-    fn across(
-        &mut self,
-        ones: &BTreeMap<Vec<u8>, Vec<usize>>,
-        others: &BTreeMap<Vec<u8>, Vec<usize>>,
-        key: Key,
-    ) {
+    fn across(&mut self, ones: &ByText, others: &ByText, key: Key) {
         for (front, group) in ones {
             for (other_front, other_group) in others {
                 if front.starts_with(other_front) || other_front.starts_with(front) {
@@ -288,7 +291,7 @@ impl<'a> Search<'a> {
     }
 
     fn by_cgroup(&mut self) {
-        let mut groups: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+        let mut groups: ByText = BTreeMap::new();
         for (number, one) in self.all.iter().enumerate() {
             if let Some(path) = &one.selector.cgroup {
                 // With a slash at its end it begins only what is below.

@@ -119,6 +119,37 @@ fn errors_of_all_files_and_parts_come_at_once() {
 }
 
 #[test]
+fn a_misspelt_key_hides_neither_its_own_value_nor_others() {
+    let keys = "timeuot: 10";
+    let probe = |keys: &str| {
+        format!(
+            "{RUN}rot: 30\nrestart: {{ bugdet: 5, slow_retyr: 3 }}\nchecks: {{ a: {{ http: {{ url: \"http://localhost/\", {keys} }}, every: 5 }} }}\n"
+        )
+    };
+    let said = refused(&probe(keys));
+    let unit = said.iter().filter(|code| **code == "unit-missing").count();
+    let unknown = said.iter().filter(|code| **code == "unknown-key").count();
+    assert_eq!((unknown, unit), (4, 5), "{said:?}");
+    // What reads well under the key that was meant is not complained about twice.
+    assert_eq!(refused(&format!("{RUN}rot: 30s\n")), ["unknown-key"]);
+}
+
+#[test]
+fn a_time_is_long_enough_not_to_keep_a_core_busy() {
+    let check = |keys: &str| format!("{RUN}checks: {{ a: {{ {keys} }} }}\n");
+    for keys in [
+        "tcp: \"127.0.0.1:1\", every: 1ns",
+        "tcp: \"127.0.0.1:1\", every: 999us",
+        "signal: memory.rss, above: 1GiB, every: 1ns, for: 1ns",
+        "signal: memory.growth, above: 1MiB/m, window: 1us",
+    ] {
+        assert_eq!(refused(&check(keys)), ["bounds"], "{keys}");
+    }
+    assert_eq!(refused(&format!("{RUN}restart: {{ slow_retry: 1ns }}\n")), ["bounds"]);
+    service(&check("signal: run_queue.p99, above: 500us, every: 1ms, for: 1ns"));
+}
+
+#[test]
 fn a_service_that_cannot_be_read_is_known_to_those_that_name_it() {
     let loaded = read(&[
         "version: processguard/v1\nservice: a\nrun: { command: [/a] }\ndepends_on: { b: started }\n---\n\

@@ -1,5 +1,6 @@
 //! Text to nodes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -34,9 +35,21 @@ pub(crate) fn parse(source: Source<'_>, file: usize, bounds: &Bounds) -> Parsed 
     let mut begin = 0;
     for _ in 0..BEGINNINGS {
         let Some(rest) = text.get(begin..) else { break };
-        let mut reader = Reader::new(rest, begin, file, bounds.depth);
-        let end = reader.documents(&mut parsed.documents);
-        parsed.diagnostics.append(&mut reader.diagnostics);
+        let read = whatever_happens(|| {
+            let mut reader = Reader::new(rest, begin, file, bounds.depth);
+            let mut documents = Vec::new();
+            let end = reader.documents(&mut documents);
+            (documents, reader.diagnostics, end)
+        });
+        let Some((mut documents, mut diagnostics, end)) = read else {
+            let message = "the reader of YAML gave up on this: a mistake of its own";
+            let help = "write it in another way, and report this file: the reader must not fail on any text";
+            let place = Place { file, range: begin..begin };
+            parsed.diagnostics.push(Diagnostic::new(Code::Syntax, place, message).help(help));
+            break;
+        };
+        parsed.documents.append(&mut documents);
+        parsed.diagnostics.append(&mut diagnostics);
         let Err(stop) = end else { break };
         // Documents are independent: an error in one does not hide those of the next.
         let from = stop.max(begin + 1).saturating_sub(1);
@@ -44,6 +57,12 @@ pub(crate) fn parse(source: Source<'_>, file: usize, bounds: &Bounds) -> Parsed 
         begin = from + next + 1;
     }
     parsed
+}
+
+/// Runs code of others on bytes of others: a panic in it must not end a daemon that keeps services. `None`: it panicked.
+fn whatever_happens<T>(read: impl FnOnce() -> T) -> Option<T> {
+    // Nothing that it had in hand is used afterwards.
+    catch_unwind(AssertUnwindSafe(read)).ok()
 }
 
 /// Whether it is text, and not too much of it.
@@ -358,4 +377,15 @@ fn explained(info: &str) -> (String, Option<&'static str>) {
         }
     }
     (format!("this is not YAML: {info}"), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_while_reading_is_caught() {
+        assert_eq!(whatever_happens(|| 1), Some(1));
+        assert_eq!(whatever_happens(|| -> u8 { panic!("as the reader would") }), None);
+    }
 }

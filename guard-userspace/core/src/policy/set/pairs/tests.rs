@@ -29,7 +29,7 @@ fn those_that_meet_are_refused_with_an_example() {
         ("exe: /bin/a", "exe: /bin/a, user: www", "exe `/bin/a`"),
         ("exe: '/opt/*/a'", "exe: '/opt/b/**'", "exe `/opt/b/a`"),
         ("exe: '/opt/**'", "exe: '/opt/b*', user: 7", "exe `/opt/b`"),
-        ("exe: '/opt/*/a*', user: 7", "exe: '/**/abc', user: 7", "user `7`, exe `/opt//abc`"),
+        ("exe: '/opt/*/a*', user: 7", "exe: '/**/abc', user: 7", "user `7`, exe `/opt/x/abc`"),
         ("unit: a.service", "unit: a.service, listens: 80", "unit `a.service`"),
         ("unit: a.service", "cgroup: /system.slice/a.service", "unit `a.service`"),
         ("cgroup: /a/b", "cgroup: /a/", "control group `/a/b`"),
