@@ -108,6 +108,22 @@ pub struct Thread {
     pub cpu: u32,
 }
 
+/// The entry of the map `LONG_RUN`, one for each CPU: who last had that CPU for long. All times are on the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct LongRun {
+    /// The process; `tgid` 0: nobody yet.
+    pub process: ProcKey,
+    /// Its command name.
+    pub comm: [u64; COMM_BYTES / 8],
+    /// For how long, in nanoseconds.
+    pub ran_ns: u64,
+    /// Until when.
+    pub until_ns: u64,
+    /// When one that seemed to have run for long last left the CPU.
+    pub left_ns: u64,
+}
+
 /// In the first word of the map `PROBE`: the probing thread's next clone is to take its time. The
 /// program puts in its place when it began, which no clock will say for 584 years.
 pub const PROBE_ARMED: u64 = u64::MAX;
@@ -118,6 +134,7 @@ const _: () = assert!(size_of::<Control>() == 48);
 const _: () = assert!(size_of::<CpuLatency>() == (WAITS * LATENCY_BUCKETS + 8) * 8);
 const _: () = assert!(size_of::<CpuLatency>().is_multiple_of(64));
 const _: () = assert!(size_of::<Thread>() == 72);
+const _: () = assert!(size_of::<LongRun>() == 56);
 
 #[cfg(feature = "user")]
 // SAFETY: `#[repr(C)]`, integers only, no padding (asserted above).

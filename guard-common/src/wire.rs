@@ -353,8 +353,9 @@ pub struct Stall {
     pub task: Task,
     /// How long, in nanoseconds on the monotonic clock: a suspended machine makes nobody wait.
     pub waited_ns: u64,
-    /// Who ran where the thread runs again: until now, if that one ran for half of the time; else when the
-    /// wait began, if that is known. `tgid` 0 if nobody did.
+    /// Who ran where the thread runs again. Of a wait for the CPU: who had it for at least half of the threshold at
+    /// a stretch, the longest of late. If nobody did, and of an uninterruptible sleep: who had it when the thread could
+    /// run, or, if that is not known, last. `tgid` 0 if nobody did.
     pub instead: ProcKey,
     /// That process's command name.
     pub instead_comm: [u8; COMM_BYTES],

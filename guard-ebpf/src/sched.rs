@@ -23,7 +23,7 @@ use guard_common::wire::{Kind, ProcKey, STALL_RUN_QUEUE, STALL_UNINTERRUPTIBLE, 
 
 use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
-use crate::maps::{LATENCY, THREADS};
+use crate::maps::{LATENCY, LONG_RUN, THREADS};
 use crate::read::{Kernel, Typed, Untyped};
 use crate::{filter, task, watch};
 
@@ -119,6 +119,9 @@ fn follow(task: Typed, thread: Thread) {
 #[inline(always)]
 pub(crate) fn switched(ctx: &BtfTracePointContext) {
     let (previous, next) = (Typed::at(ctx.arg::<u64>(1)), Typed::at(ctx.arg::<u64>(2)));
+    if emit::wanted(Kind::STALL) {
+        long_run(previous);
+    }
     let (left, entered) = (watch::group(task::tgid(previous)), watch::group(task::tgid(next)));
     if left | entered == 0 {
         return;
@@ -130,6 +133,36 @@ pub(crate) fn switched(ctx: &BtfTracePointContext) {
     }
     if entered != 0 {
         enter(previous, next, entered, now);
+    }
+}
+
+/// Remembers who leaves its CPU after it had it for long: whoever waited behind it may run only after others did for
+/// a moment. Two loads for all others.
+#[inline(always)]
+fn long_run(task: Typed) {
+    // The fair scheduler alone begins anew with each stretch: of a real-time thread this may be the sum of many.
+    let ran_ns =
+        task.read::<u64>(offset!(task_runtime)).saturating_sub(task.read(offset!(task_runtime_before)));
+    if ran_ns < config!(stall_run_queue_ns) / 2 {
+        return;
+    }
+    let Some(run) = LONG_RUN.get_ptr_mut(0) else { return };
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: this CPU's entry, and interrupts are disabled.
+    unsafe {
+        // Nobody ran for longer than since another such one left.
+        let ran_ns = ran_ns.min(now.saturating_sub((*run).left_ns));
+        (*run).left_ns = now;
+        // A longer one keeps its place for as long as it ran.
+        let outlasted = ran_ns < (*run).ran_ns && now.saturating_sub((*run).until_ns) < (*run).ran_ns;
+        if ran_ns < config!(stall_run_queue_ns) / 2 || outlasted {
+            return;
+        }
+        (&raw mut (*run).process).write(task::key(task));
+        (&raw mut (*run).comm).write(task::comm(task));
+        (*run).ran_ns = ran_ns;
+        (*run).until_ns = now;
     }
 }
 
@@ -200,10 +233,10 @@ fn enter(previous: Typed, next: Typed, group: u16, now: u64) {
     let woken_ns = if runnable_ns == 0 { now } else { runnable_ns };
     let slept = if off_ns == 0 || wait != WAIT_UNINTERRUPTIBLE { 0 } else { woken_ns.saturating_sub(off_ns) };
     if slept != 0 && slept >= config!(stall_uninterruptible_ns) {
-        tell(thread, previous, next, STALL_UNINTERRUPTIBLE, slept);
+        tell(thread, (previous, next), STALL_UNINTERRUPTIBLE, slept, u64::MAX);
     }
     if queued != 0 && queued >= config!(stall_run_queue_ns) {
-        tell(thread, previous, next, STALL_RUN_QUEUE, queued);
+        tell(thread, (previous, next), STALL_RUN_QUEUE, queued, runnable_ns);
     }
 }
 
@@ -233,36 +266,47 @@ fn latency(group: u16) -> Option<*mut CpuLatency> {
     LATENCY.get_ptr_mut(u32::from(group) * config!(cpus) + cpu)
 }
 
-/// Makes a record of a stall.
+/// Makes a record of a stall. Who had the CPU for long is named only if that was after `since_ns`.
 #[inline(always)]
-fn tell(thread: *mut Thread, previous: Typed, next: Typed, what: u32, waited_ns: u64) {
+fn tell(thread: *mut Thread, switch: (Typed, Typed), what: u32, waited_ns: u64, since_ns: u64) {
+    let (previous, next) = switch;
     if !filter::passes(next) {
         return;
     }
     let Some(attempt) = Attempt::new(Kind::STALL) else { return };
     let Some(mut entry) = attempt.reserve::<Stall>() else { return };
+    let (instead, instead_comm) = instead(thread, previous, since_ns);
     let stall = entry.as_mut_ptr();
-    // Between one that kept the CPU for long and the thread that waited, others may run for microseconds.
-    let ran_ns = previous
-        .read::<u64>(offset!(task_runtime))
-        .saturating_sub(previous.read(offset!(task_runtime_before)));
-    // SAFETY: an aligned word of the map's entry.
-    let first_known = unsafe { (*thread).first.tgid } != 0;
-    // SAFETY: places within the map's entry and the reserved record; `instead_comm` lies at an 8-byte boundary.
+    // SAFETY: places within the reserved record; `instead_comm` lies at an 8-byte boundary.
     unsafe {
-        if first_known && ran_ns < waited_ns / 2 {
-            (&raw mut (*stall).instead).write((*thread).first);
-            (&raw mut (*stall).instead_comm).cast::<[u64; 2]>().write((*thread).first_comm);
-        } else {
-            (&raw mut (*stall).instead).write(task::key(previous));
-            (&raw mut (*stall).instead_comm).cast::<[u64; 2]>().write(task::comm(previous));
-        }
+        (&raw mut (*stall).instead).write(instead);
+        (&raw mut (*stall).instead_comm).cast::<[u64; 2]>().write(instead_comm);
         task::fill(&raw mut (*stall).task, next);
         (&raw mut (*stall).waited_ns).write(waited_ns);
         (&raw mut (*stall).what).write(what);
         (&raw mut (*stall).reserved).write(0);
     }
     attempt.submit(entry);
+}
+
+/// Who had the CPU while a thread waited.
+#[inline(always)]
+fn instead(thread: *mut Thread, previous: Typed, since_ns: u64) -> (ProcKey, [u64; 2]) {
+    if let Some(run) = LONG_RUN.get_ptr(0) {
+        // SAFETY: this CPU's entry, and interrupts are disabled.
+        unsafe {
+            if (*run).until_ns > since_ns {
+                return ((*run).process, (*run).comm);
+            }
+        }
+    }
+    // SAFETY: aligned words of the map's entry.
+    unsafe {
+        if (*thread).first.tgid != 0 {
+            return ((*thread).first, (*thread).first_comm);
+        }
+    }
+    (task::key(previous), task::comm(previous))
 }
 
 /// A thread ends. The last one of its group is not watched any more when it leaves its CPU for good.
