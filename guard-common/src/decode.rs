@@ -130,6 +130,16 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
     })
 }
 
+/// The kind of a record, the process that it is about and that one's parent, with nothing else decoded. `None` if it is about
+/// none, or too short.
+#[inline]
+#[must_use]
+pub fn kin(bytes: &[u8]) -> Option<(Kind, wire::ProcKey, wire::ProcKey)> {
+    // All records begin as a snapshot does, but those of control groups.
+    let (wire::Snapshot { header, task }, _) = split(bytes, None).ok()?;
+    (header.kind != Kind::CGROUP).then_some((header.kind, task.key, task.parent))
+}
+
 /// Takes the first of the records that the task iterator of resources yields off the bytes.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! (`CLOCK_BOOTTIME`) and all ids are those of the initial namespaces unless a field says
 //! otherwise. No record has padding; sizes are asserted below.
 
-use core::mem::size_of;
+use core::mem::{offset_of, size_of};
 
 use crate::limits::{CGROUP_PATH_BYTES, COMM_BYTES, EXEC_LARGE_BYTES, EXEC_SMALL_BYTES};
 
@@ -474,6 +474,15 @@ plain! {
     ExecRoom<EXEC_LARGE_BYTES> = 176 + EXEC_LARGE_BYTES,
     CgroupFull = 48 + CGROUP_PATH_BYTES,
 }
+
+// `decode::kin` finds the process in the same place of all records that are about one.
+const _: () = {
+    let place = offset_of!(Snapshot, task);
+    assert!(offset_of!(Fork, child) == place && offset_of!(Exec, task) == place);
+    assert!(offset_of!(Exit, task) == place && offset_of!(Signal, target) == place);
+    assert!(offset_of!(Oom, victim) == place && offset_of!(Listen, task) == place);
+    assert!(offset_of!(Stall, task) == place);
+};
 
 #[cfg(feature = "user")]
 // SAFETY: `#[repr(C)]`, integers only, no padding (asserted above).

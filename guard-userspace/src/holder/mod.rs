@@ -22,6 +22,7 @@ use guard_common::decode::{self, Record};
 use guard_common::wire::{self, Kind, ProcKey};
 use guard_core::event::{ExitStatus, Gap, Lost};
 use guard_core::ids::ProcId;
+use guard_core::process::AHEAD;
 use guard_core::{Core, Effect, Input};
 use tokio::time::Instant;
 
@@ -303,26 +304,29 @@ impl Holder {
     fn drain(&mut self) -> u64 {
         let Self { sensor, core, redactor, batch, counts, ended, watching, doubles, .. } = self;
         let now_ns = self.now_ns;
-        let mut records = 0;
-        while batch.len() < BATCH_BYTES
-            && sensor
-                .next(|position, bytes| {
-                    let Ok(record) = decode::decode(bytes) else {
-                        return frame::write(batch, position, &Frame::Record(bytes));
-                    };
-                    if doubles.iter_mut().any(|doubles| doubles.is_double(&record)) {
-                        return;
-                    }
-                    if let Some(count) = counts.get_mut(record.kind().0 as usize) {
-                        *count += 1;
-                    }
-                    if *watching && let Record::Exit(exit) = &record {
-                        ended.push(exit.task.key);
-                    }
-                    tell(batch, core, redactor, now_ns, (position, bytes), record);
-                })
-                .is_some()
-        {
+        let mut records: u64 = 0;
+        while batch.len() < BATCH_BYTES {
+            if records.is_multiple_of(AHEAD as u64) {
+                core.processes().look_ahead(sensor.ahead());
+            }
+            let next = sensor.next(|position, bytes| {
+                let Ok(record) = decode::decode(bytes) else {
+                    return frame::write(batch, position, &Frame::Record(bytes));
+                };
+                if doubles.iter_mut().any(|doubles| doubles.is_double(&record)) {
+                    return;
+                }
+                if let Some(count) = counts.get_mut(record.kind().0 as usize) {
+                    *count += 1;
+                }
+                if *watching && let Record::Exit(exit) = &record {
+                    ended.push(exit.task.key);
+                }
+                tell(batch, core, redactor, now_ns, (position, bytes), record);
+            });
+            if next.is_none() {
+                break;
+            }
             records += 1;
         }
         records

@@ -33,6 +33,7 @@ use guard_common::limits::RING_BYTES;
 use guard_common::wire::Kind;
 use guard_core::event::{Gap, LossCause};
 use guard_core::ids::ProcId;
+use guard_core::process::AHEAD;
 use guard_core::{Core, Input};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -277,21 +278,23 @@ impl Sensor {
     pub fn drain(&mut self, max: usize, core: &mut Core) -> usize {
         let now_ns = boot_ns();
         let (seen, undecodable) = (&mut self.seen, &mut self.undecodable);
-        let mut read = 0;
-        while read < max
-            && self
-                .ring
-                .next(|_, bytes| match decode::decode(bytes) {
-                    Ok(record) => {
-                        if let Some(seen) = seen.get_mut(record.kind().0 as usize) {
-                            *seen += 1;
-                        }
-                        core.handle(now_ns, Input::Kernel(record));
+        let mut read: usize = 0;
+        while read < max {
+            if read.is_multiple_of(AHEAD) {
+                core.processes().look_ahead(self.ring.ahead());
+            }
+            let next = self.ring.next(|_, bytes| match decode::decode(bytes) {
+                Ok(record) => {
+                    if let Some(seen) = seen.get_mut(record.kind().0 as usize) {
+                        *seen += 1;
                     }
-                    Err(_) => *undecodable += 1,
-                })
-                .is_some()
-        {
+                    core.handle(now_ns, Input::Kernel(record));
+                }
+                Err(_) => *undecodable += 1,
+            });
+            if next.is_none() {
+                break;
+            }
             read += 1;
             if self.ring.unreleased() >= RELEASE_BYTES {
                 self.ring.release();

@@ -180,6 +180,11 @@ impl Pinned {
         self.ring.next(use_record)
     }
 
+    /// The records that [`Pinned::next`] will give, as far as they are complete.
+    pub fn ahead(&self) -> impl Iterator<Item = &[u8]> {
+        self.ring.ahead()
+    }
+
     /// Up to where records were read.
     #[must_use]
     pub fn position(&self) -> u64 {

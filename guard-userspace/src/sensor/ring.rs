@@ -65,25 +65,46 @@ impl Ring {
                     return None;
                 }
             }
-            let place = self.page + (self.cursor % self.size as u64) as usize;
-            let header = self.producers.at(place, size_of::<u32>())?;
-            // SAFETY: an aligned word within the mapping; the producer writes it atomically.
-            let header = unsafe { header.cast::<AtomicU32>().as_ref() }.load(Ordering::Acquire);
-            if header & BPF_RINGBUF_BUSY_BIT != 0 {
-                return None;
-            }
-            let bytes = (header & !BPF_RINGBUF_DISCARD_BIT) as usize;
-            let end = self.cursor + (RECORD_HEADER + bytes).next_multiple_of(ALIGNMENT) as u64;
-            if header & BPF_RINGBUF_DISCARD_BIT != 0 {
+            let (end, record) = self.at(self.cursor)?;
+            let Some(record) = record else {
                 self.cursor = end;
                 continue;
-            }
-            let record = self.producers.at(place + RECORD_HEADER, bytes)?;
+            };
+            let used = use_record(end, record);
             self.cursor = end;
-            // SAFETY: within the mapping; no producer writes it again before its room is given back,
-            // for which this borrow of `self` must have ended.
-            return Some(use_record(end, unsafe { std::slice::from_raw_parts(record.as_ptr(), bytes) }));
+            return Some(used);
         }
+    }
+
+    /// The records that [`Ring::next`] will give, as far as they are complete.
+    pub(crate) fn ahead(&self) -> impl Iterator<Item = &[u8]> {
+        let (mut position, taken) = (self.cursor, self.taken());
+        let places = std::iter::from_fn(move || {
+            let (end, record) = (position < taken).then(|| self.at(position))??;
+            position = end;
+            Some(record)
+        });
+        places.flatten()
+    }
+
+    /// The end of the record at a position, and its bytes unless it was discarded. `None` if it is not complete yet.
+    fn at(&self, position: u64) -> Option<(u64, Option<&[u8]>)> {
+        let place = self.page + (position % self.size as u64) as usize;
+        let header = self.producers.at(place, size_of::<u32>())?;
+        // SAFETY: an aligned word within the mapping; the producer writes it atomically.
+        let header = unsafe { header.cast::<AtomicU32>().as_ref() }.load(Ordering::Acquire);
+        if header & BPF_RINGBUF_BUSY_BIT != 0 {
+            return None;
+        }
+        let bytes = (header & !BPF_RINGBUF_DISCARD_BIT) as usize;
+        let end = position + (RECORD_HEADER + bytes).next_multiple_of(ALIGNMENT) as u64;
+        if header & BPF_RINGBUF_DISCARD_BIT != 0 {
+            return Some((end, None));
+        }
+        let record = self.producers.at(place + RECORD_HEADER, bytes)?;
+        // SAFETY: within the mapping; no producer writes it again before its room is given back. Room is given back up to the
+        // cursor only, which does not pass a record while `self` is borrowed.
+        Some((end, Some(unsafe { std::slice::from_raw_parts(record.as_ptr(), bytes) })))
     }
 
     /// Up to where records were read.

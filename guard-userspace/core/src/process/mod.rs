@@ -1,5 +1,6 @@
 //! What is known of processes: who lives, from whom, where, and why one died.
 
+mod ahead;
 mod cgroup;
 mod cgroup_path;
 mod lineage;
@@ -14,6 +15,7 @@ pub(crate) mod convert;
 pub(crate) mod held;
 pub(crate) mod usage;
 
+pub use ahead::AHEAD;
 pub(crate) use cgroup::Cgroups;
 pub(crate) use settle::Settled;
 pub use table::Table;

@@ -82,6 +82,21 @@ impl<N: Default, V> Store<N, V> {
         self.head(self.find(id)?).map(|head| &head.note)
     }
 
+    /// The slot of the newest process of a pid, or [`NONE`].
+    pub(super) fn slot(&self, pid: u32) -> u32 {
+        self.newest.get(pid)
+    }
+
+    /// What is noted in the head of a slot.
+    pub(super) fn note_at(&self, slot: u32) -> Option<&N> {
+        self.head(slot).map(|head| &head.note)
+    }
+
+    /// The rest of what a slot holds.
+    pub(super) fn value_at(&self, slot: u32) -> Option<&V> {
+        self.values.get(slot as usize)?.as_ref()
+    }
+
     pub(super) fn get_mut(&mut self, id: ProcId) -> Option<(&mut N, &mut V)> {
         let slot = self.find(id)? as usize;
         Some((&mut self.heads.get_mut(slot)?.note, self.values.get_mut(slot)?.as_mut()?))

@@ -33,8 +33,8 @@ pub struct Table {
 #[derive(Debug, Default)]
 pub(super) struct Heritage {
     name: Name,
-    exec_count: u64,
-    program: Option<Arc<Program>>,
+    pub(super) exec_count: u64,
+    pub(super) program: Option<Arc<Program>>,
 }
 
 impl Heritage {
