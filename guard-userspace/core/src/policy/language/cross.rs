@@ -220,7 +220,8 @@ fn placeholders(service: &Node, reader: &mut Reader) {
     let adopted = service.get("run").is_none();
     walk(service, &mut |node, text, shared| {
         for (name, (start, end)) in braces(text) {
-            let near = |word: &str| strsim::damerau_levenshtein(name, word) <= 2;
+            let meant =
+                ["port", "instance"].into_iter().find(|word| strsim::damerau_levenshtein(name, word) <= 2);
             let (code, message, help) = match name {
                 "port" if !ports && !adopted => (
                     Code::Placeholder,
@@ -238,19 +239,26 @@ fn placeholders(service: &Node, reader: &mut Reader) {
                     "leave `scope: service` out, or ask one address for all",
                 ),
                 "port" | "instance" => continue,
-                _ if near("port") || near("instance") => {
-                    (Code::OddPlaceholder, "this is not replaced", "only `{port}` and `{instance}` are")
-                }
-                _ => continue,
+                _ => match meant {
+                    Some("port") => (Code::OddPlaceholder, "this is not replaced", "did you mean `{port}`?"),
+                    Some(_) => (Code::OddPlaceholder, "this is not replaced", "did you mean `{instance}`?"),
+                    None => continue,
+                },
             };
             let mut place = crate::policy::Place::from(node.spot);
             // The part itself, if the text stands in the file as it is.
             let quotes = place.range.len().checked_sub(text.len());
+            let mut instead = None;
             if let Some(quotes @ (0 | 2)) = quotes {
                 let begin = place.range.start + quotes / 2;
                 place.range = begin + start..begin + end;
+                instead = meant.filter(|_| code == Code::OddPlaceholder);
             }
-            reader.say(Diagnostic::new(code, place, message).help(help));
+            let diagnostic = Diagnostic::new(code, place, message).help(help);
+            reader.say(match instead {
+                Some(word) => diagnostic.replacement(format!("{{{word}}}")),
+                None => diagnostic,
+            });
         }
     });
 }

@@ -348,8 +348,13 @@ fn url_hint(text: &str) -> Option<Hint> {
     if text.contains("://") || text.contains(|c: char| c.is_whitespace()) {
         return None;
     }
-    let host = text.trim_start_matches('/');
-    (!host.is_empty() && host.is_ascii()).then(|| Hint::write(format!("http://{host}")))
+    // What is left of a protocol: `http//`, `https:/`.
+    let scheme = ["https", "http"]
+        .into_iter()
+        .find(|scheme| text.strip_prefix(scheme).is_some_and(|rest| rest.starts_with([':', '/'])));
+    let host = text.trim_start_matches(scheme.unwrap_or_default()).trim_start_matches([':', '/']);
+    let mended = format!("{}://{host}", scheme.unwrap_or("http"));
+    (!host.is_empty() && host.is_ascii()).then(|| Hint::write(mended))
 }
 
 fn address_hint(text: &str) -> Option<Hint> {

@@ -117,6 +117,11 @@ impl Pattern {
     }
 }
 
+/// A text as it can stand in a list or map on one line.
+fn quoted(text: String) -> String {
+    if text.contains(['{', '}', '[', ']', ',']) { format!("\"{text}\"") } else { text }
+}
+
 /// A text that fits.
 pub(crate) fn read_text<'a>(
     node: &'a Node,
@@ -158,7 +163,7 @@ pub(crate) fn read_text<'a>(
             let message = format!("`{said}` is not {}", pattern.expected);
             let code = hint.code.unwrap_or(pattern.code);
             let mut diagnostic = Diagnostic::new(code, node.spot.into(), message).help(hint.help);
-            diagnostic.replacement = hint.replacement;
+            diagnostic.replacement = hint.replacement.map(quoted);
             diagnostic
         }
         None if scalar.kind == Kind::Text => {
