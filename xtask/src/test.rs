@@ -2,7 +2,7 @@
 
 use std::{
     process::Command,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Result, bail};
@@ -18,6 +18,9 @@ const KERNEL_TESTS: &str = "guard-tests";
 
 /// What a full run at small counts may take on two cores (design, section 8).
 const SMALL_LIMIT: Duration = Duration::from_secs(25 * 60);
+
+/// Cases of each property test in a campaign.
+const FULL_CASES: &str = "5000";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,6 +59,9 @@ pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
     pure.args(["test", "--workspace", "--no-fail-fast", "--exclude", KERNEL_TESTS]);
     pure.args(&args.filter);
     with_environment(&mut pure);
+    if scale == Scale::Full {
+        throw_other_dice(&mut pure);
+    }
     // Last, and without doc tests, so that the closing line of this command counts real tests.
     let mut kernel = sh::cargo();
     kernel.args(["test", "--package", KERNEL_TESTS, "--tests", "--no-fail-fast"]).args(&args.filter);
@@ -83,6 +89,15 @@ pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
         );
     }
     pure.and(fuzzed).and(matrix).and(kernel)
+}
+
+/// Property tests that have no count of their own have this one, and seeds that no run had before. Without this they are what
+/// `.cargo/config.toml` says, so that the tests are the same each time.
+fn throw_other_dice(cargo: &mut Command) {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seed = since_epoch.as_secs();
+    cargo.env("PROPTEST_CASES", FULL_CASES).env("PROPTEST_RNG_SEED", seed.to_string());
+    eprintln!("xtask: property tests: {FULL_CASES} cases, PROPTEST_RNG_SEED={seed}");
 }
 
 /// Says on standard error what each part took: standard output ends with the test runner's own lines.

@@ -134,6 +134,9 @@ impl Unit {
             let what = format!("{}; its policy names no way to restart it", why.what);
             return self.hold_instance(number, Hold::NoWay, None, Why { what, ..why }, turn);
         }
+        if restart && !self.may_spend(number, &why, turn) {
+            return;
+        }
         let plan = self.renew_via(number, restart, &why, turn);
         if self.acts() {
             let until_ns = Some(turn.now_ns.saturating_add(self.patience_ns()));

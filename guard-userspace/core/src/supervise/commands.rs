@@ -5,7 +5,6 @@ use crate::policy::model::Instances;
 use super::effect::{Subject, What};
 use super::input::Command;
 use super::instance::{Hold, Phase, Then, Why};
-use super::shared::Slot;
 use super::steps::Taken;
 use super::supervisor::Supervisor;
 use super::unit::{Turn, Unit};
@@ -13,8 +12,8 @@ use super::unit::{Turn, Unit};
 impl Supervisor {
     pub(super) fn command(&mut self, now_ns: u64, command: Command) {
         match command {
-            Command::Start(name) => self.named(now_ns, &name, Unit::start_by_hand),
-            Command::Stop(name) => self.named(now_ns, &name, |unit, turn| {
+            Command::Start(name) => self.named(now_ns, &name, "start", Unit::start_by_hand),
+            Command::Stop(name) => self.named(now_ns, &name, "stop", |unit, turn| {
                 unit.leave("an operator stopped it", turn.now_ns);
             }),
             Command::Shutdown => {
@@ -24,10 +23,11 @@ impl Supervisor {
                 }
             }
             Command::Restart(Subject { service, instance }) => {
-                self.named(now_ns, &service, |unit, turn| unit.restart_by_hand(instance, turn));
+                self.named(now_ns, &service, "restart", |unit, turn| unit.restart_by_hand(instance, turn));
             }
             Command::Scale { service, instances } => {
-                self.named(now_ns, &service, |unit, turn| unit.scale_by_hand(instances, turn));
+                let deed = format!("scale to {instances}");
+                self.named(now_ns, &service, &deed, |unit, turn| unit.scale_by_hand(instances, turn));
             }
             Command::Approve(id) => self.decide(now_ns, id, true),
             Command::Deny(id) => self.decide(now_ns, id, false),
@@ -40,12 +40,20 @@ impl Supervisor {
         }
     }
 
-    fn named(&mut self, now_ns: u64, name: &str, what: impl FnOnce(&mut Unit, &mut Turn<'_>)) {
-        if let Some(slot) =
-            self.shared.slots.get(name).copied().filter(|slot: &Slot| !self.is_retiring(*slot))
-        {
-            self.with(now_ns, slot, what);
+    /// Does something to a service that has a policy. A command for another one is refused, and that is told: it cannot be
+    /// remembered for a policy that may never come.
+    fn named(&mut self, now_ns: u64, name: &str, deed: &str, what: impl FnOnce(&mut Unit, &mut Turn<'_>)) {
+        if let Some(slot) = self.shared.slots.get(name).copied() {
+            return self.with(now_ns, slot, what);
         }
+        let why = if self.units.values().any(|unit| *unit.name == *name) {
+            "its policy is gone, and it is being ended"
+        } else {
+            "no policy is named so"
+        };
+        let subject = Subject { service: name.into(), instance: None };
+        let what = What::Withheld { deed: deed.to_owned(), why: why.to_owned() };
+        self.shared.tell(now_ns, subject, what);
     }
 }
 
@@ -64,6 +72,7 @@ impl Unit {
         }
         (self.wanted, self.hold, self.stop_why) = (true, None, None);
         self.window.renew();
+        self.parted.clear();
         let why = Why::new("an operator started it", turn.now_ns);
         for instance in self.instances.values_mut() {
             instance.probation = false;
@@ -131,6 +140,7 @@ impl Unit {
         let why = Why::new("its policy runs something else now", turn.now_ns);
         self.hold = self.hold.take().filter(|(hold, _)| *hold == Hold::Fenced);
         self.window.renew();
+        self.parted.clear();
         for instance in self.instances.values_mut() {
             match &mut instance.phase {
                 Phase::Held { .. } | Phase::Backoff { .. } | Phase::Finished => {

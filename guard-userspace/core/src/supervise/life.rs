@@ -93,6 +93,7 @@ impl Unit {
             let what = What::State { from, to: ServiceState::Stopped, why };
             turn.shared.tell(turn.now_ns, self.subject(Some(number)), what);
         }
+        self.part_with(instance);
     }
 
     /// Why an instance is not wanted.
@@ -120,6 +121,9 @@ impl Unit {
         let Some(instance) = self.instances.get(&number) else { return };
         let (why, after, restart) = (instance.why.clone(), instance.after, instance.ticket);
         if restart {
+            if !self.may_spend(number, &why, turn) {
+                return;
+            }
             self.spend(number, turn);
         }
         let because = self.because(&why, restart, turn.now_ns);

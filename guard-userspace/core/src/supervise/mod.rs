@@ -29,7 +29,10 @@
 //!
 //! * Every restart, whatever its cause, is in the budgets of its service, its group and the host before it happens. A restart that is
 //!   decided is reserved, and spent when it is done, so no window ever holds more than its budget. A first start, one by hand and
-//!   one because the policy runs something else now are no restarts.
+//!   one because the policy runs something else now are no restarts. An instance that goes because fewer are wanted, and comes back,
+//!   owes what it owed.
+//! * What an operator stopped stays stopped until an operator starts it, or takes its policy away and gives it another one. A command
+//!   for what has no policy is refused, and that is told.
 //! * Whatever is not finished has a time at which it goes on, a deed under way, or somebody to wait for who was told.
 //! * While the table of processes is uncertain nothing is done to the living; what would be is done when it is certain again.
 //! * A policy that only observes plans, records, and assumes nothing done.
@@ -50,6 +53,7 @@ mod instance;
 mod ladder;
 mod life;
 mod members;
+mod parted;
 mod reload;
 mod roles;
 mod scale;

@@ -82,7 +82,7 @@ impl Supervisor {
             return if comes_back {
                 self.revive(now_ns, slot, policy)
             } else {
-                self.add(now_ns, policy, Some(slot))
+                self.add(now_ns, policy, Some(slot), None)
             };
         }
         let known = self.shared.slots.get(policy.name.as_str()).copied();
@@ -95,10 +95,13 @@ impl Supervisor {
                 self.with(now_ns, slot, |unit, turn| unit.set_policy(policy, turn));
             }
             (Some(slot), Some(Disturbance::Searched)) => {
+                // What was stopped stays stopped, whatever is found for it from now on.
+                let stopped = self.units.get(&slot).filter(|unit| !unit.wanted);
+                let stopped = stopped.and_then(|unit| unit.stop_why.clone());
                 self.retire(now_ns, slot);
-                self.add(now_ns, policy, Some(slot));
+                self.add(now_ns, policy, Some(slot), stopped);
             }
-            _ => self.add(now_ns, policy, None),
+            _ => self.add(now_ns, policy, None, None),
         }
     }
 
@@ -106,18 +109,20 @@ impl Supervisor {
     fn revive(&mut self, now_ns: u64, slot: Slot, policy: &Arc<Service>) {
         self.with(now_ns, slot, |unit, turn| {
             (unit.retiring, unit.wanted, unit.stop_why) = (false, true, None);
+            unit.parted.clear();
             turn.shared.slots.insert(Arc::clone(&unit.name), slot);
             unit.set_policy(Arc::clone(policy), turn);
         });
     }
 
-    /// A new service, which is not started before the one that it follows has ended.
-    fn add(&mut self, now_ns: u64, policy: &Arc<Service>, follows: Option<Slot>) {
+    /// A new service, which is not started before the one that it follows has ended, nor at all if it is stopped.
+    fn add(&mut self, now_ns: u64, policy: &Arc<Service>, follows: Option<Slot>, stopped: Option<Why>) {
         self.last_slot += 1;
         let slot = self.last_slot;
         let mut unit = Unit::new(slot, Arc::clone(policy), self.shared.seed, now_ns);
         unit.follows = follows;
-        if unit.run().is_none() {
+        (unit.wanted, unit.stop_why) = (stopped.is_none(), stopped);
+        if unit.wanted && unit.run().is_none() {
             unit.expect_processes(&Turn { now_ns, shared: &mut self.shared });
         }
         self.shared.slots.insert(Arc::clone(&unit.name), slot);
@@ -251,19 +256,10 @@ impl Unit {
         }
     }
 
-    /// What is reserved is reserved in another group's budget.
-    fn move_tickets(&mut self, old: Option<&str>, turn: &mut Turn<'_>) {
-        for instance in self.instances.values_mut().filter(|instance| instance.ticket) {
-            turn.shared.release(&mut self.window, old);
-            let group = self.policy.group.as_deref();
-            instance.ticket = turn.shared.reserve(turn.now_ns, &mut self.window, group).is_ok();
-            if !instance.ticket {
-                let retry_ns = Some(turn.now_ns.saturating_add(self.policy.restart.slow_retry));
-                instance.phase = match &instance.phase {
-                    Phase::Down | Phase::Backoff { .. } => Phase::Held { hold: Hold::Spent, retry_ns },
-                    other => other.clone(),
-                };
-            }
+    /// What is reserved is reserved in another group's budget. What is too much for it is found when it is to be spent.
+    fn move_tickets(&self, old: Option<&str>, turn: &mut Turn<'_>) {
+        for _ in self.instances.values().filter(|instance| instance.ticket) {
+            turn.shared.move_ticket(old, self.policy.group.as_deref());
         }
     }
 

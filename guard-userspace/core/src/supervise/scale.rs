@@ -93,10 +93,7 @@ impl Unit {
         let what = format!("{}: from {} to {target} instances", why.what, self.target);
         let why = Why { what, ..why.clone() };
         if self.acts() {
-            for number in self.target..target {
-                let instance = || Instance::new(number, why.clone(), &self.policy, turn.now_ns);
-                self.instances.entry(number).or_insert_with(instance);
-            }
+            (self.target..target).for_each(|number| self.take_up(number, &why, turn));
             (self.target, self.scale_why) = (target, Some(why));
             return;
         }

@@ -236,6 +236,15 @@ impl Shared {
         self.common(group).for_each(Window::release);
     }
 
+    /// What was reserved in a group's budget is reserved in another one's.
+    pub(super) fn move_ticket(&mut self, from: Option<&str>, to: Option<&str>) {
+        let mut group = |name: Option<&str>, what: fn(&mut Window)| {
+            name.and_then(|name| self.groups.get_mut(name)).into_iter().for_each(what);
+        };
+        group(from, Window::release);
+        group(to, Window::reserve);
+    }
+
     fn common(&mut self, group: Option<&str>) -> impl Iterator<Item = &mut Window> {
         group.and_then(|name| self.groups.get_mut(name)).into_iter().chain(self.host.as_mut())
     }

@@ -93,6 +93,9 @@ impl Unit {
 
     /// Ends an instance, or all one after the other, and starts it again.
     pub(super) fn restart(&mut self, whose: Option<u32>, why: &Why, turn: &mut Turn<'_>) -> Taken {
+        if !self.wanted {
+            return Taken::Withheld("it is stopped".to_owned());
+        }
         if let Some((_, held)) = &self.hold {
             return Taken::Withheld(format!("it is held: {}", held.what));
         }
@@ -129,6 +132,18 @@ impl Unit {
         let group = self.policy.group.as_deref();
         let reserved = turn.shared.reserve(turn.now_ns, &mut self.window, group);
         reserved.map_err(|spent| format!("{} are spent", spent.what))
+    }
+
+    /// Whether a restart that was reserved fits in its budgets still: they may be others by now. If not, the instance is held.
+    pub(super) fn may_spend(&mut self, number: u32, why: &Why, turn: &mut Turn<'_>) -> bool {
+        let group = self.policy.group.as_deref();
+        turn.shared.release(&mut self.window, group);
+        let Err(spent) = turn.shared.reserve(turn.now_ns, &mut self.window, group) else { return true };
+        if let Some(instance) = self.instances.get_mut(&number) {
+            instance.ticket = false;
+        }
+        self.hold_spent(number, &spent, why.clone(), turn);
+        false
     }
 
     /// What was reserved for an instance is done.

@@ -110,10 +110,6 @@ impl Supervisor {
         self.units.get(self.shared.slots.get(service)?).map(Unit::state)
     }
 
-    pub(super) fn is_retiring(&self, slot: Slot) -> bool {
-        self.units.get(&slot).is_none_or(|unit| unit.retiring)
-    }
-
     fn event(&mut self, now_ns: u64, event: &Event) {
         let mut shifts = vec![];
         self.claims.event(event, &mut shifts);

@@ -15,6 +15,7 @@ use super::failover::Handover;
 use super::fill::Fill;
 use super::instance::{Hold, Instance, Phase, Why};
 use super::ladder::{Climb, Key};
+use super::parted::Parted;
 use super::scale::Rolling;
 use super::shared::{Job, Shared, Slot, Standing};
 use super::text;
@@ -42,6 +43,8 @@ pub(super) struct Unit {
     /// Why nothing of it is started.
     pub(super) hold: Option<(Hold, Why)>,
     pub(super) instances: BTreeMap<u32, Instance>,
+    /// Those that went because fewer are wanted.
+    pub(super) parted: BTreeMap<u32, Parted>,
     pub(super) window: Window,
     pub(super) dice: Dice,
     /// What it depends on, and how far that must be.
@@ -84,6 +87,7 @@ impl Unit {
             target: first_target(&policy),
             hold: None,
             instances: BTreeMap::new(),
+            parted: BTreeMap::new(),
             window: Window::new(policy.restart.budget),
             needs: vec![],
             needed_by: vec![],
@@ -141,10 +145,8 @@ impl Unit {
     pub(super) fn advance(&mut self, turn: &mut Turn<'_>) {
         self.clear_away(turn);
         if self.wanted && self.run().is_some() {
-            for number in 0..self.target {
-                let new = || Instance::new(number, self.start_why.clone(), &self.policy, turn.now_ns);
-                self.instances.entry(number).or_insert_with(new);
-            }
+            let why = self.start_why.clone();
+            (0..self.target).for_each(|number| self.take_up(number, &why, turn));
         } else if self.wanted && self.instances.is_empty() {
             self.expect_processes(turn);
         }

@@ -1,16 +1,16 @@
-//! Random lives against what must hold of all. `PROPTEST_CASES=20000` throws more dice than the usual 200: each is an hour or more
-//! of seven services.
+//! Random lives against what must hold of all. `PROPTEST_CASES=20000` throws more dice, and others each time, than the usual 200:
+//! each is an hour or more of seven services.
 
 use std::cell::RefCell;
 
 use guard_core::event::ExitStatus;
 use guard_core::policy::model::{
     Act, Approval, Backoff, Bound, Breaker, Budget, CheckKind, Condition, Demotion, Dependency, EndStatus,
-    Failover, Host, Instances, Ladder, Mode, Readiness, RestartOn, Scaling, Service, Step,
+    Failover, Host, Instances, Ladder, Mode, Origin, Readiness, RestartOn, Scaling, Service, Step,
 };
 use guard_core::supervise::{Command, ServiceState, Subject};
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::reached::Reached;
 use crate::services::{
@@ -95,7 +95,7 @@ fn chance() -> impl Strategy<Value = Chance> {
         2 => any::<bool>().prop_map(Chance::Certain),
         2 => any::<bool>().prop_map(Chance::Approve),
         2 => (who(), 0..6u8).prop_map(|(who, what)| Chance::Command { who, what }),
-        1 => (0..6u8).prop_map(Chance::Reload),
+        1 => (0..7u8).prop_map(Chance::Reload),
     ]
 }
 
@@ -164,6 +164,12 @@ fn policies(variant: u8) -> (Vec<Service>, Host) {
         2 => web.checks = vec![probe("api")],
         3 => web.mode = Mode::Observe,
         4 => web.restart.budget = budget(2),
+        5 => web.group = None,
+        6 => {
+            if let Origin::Adopt(adopt) = &mut nginx.origin {
+                adopt.matching.exe = Some("/usr/sbin/ngin*".to_owned());
+            }
+        }
         _ => {}
     }
     let mut all = vec![web, job, nginx, shadow, one, two];
@@ -242,11 +248,19 @@ fn decide(world: &mut World, agreed: bool) {
     }
 }
 
-/// As many lives as the environment asks for, or a few.
+/// The dice of every run that asks for no others, as `.cargo/config.toml` has it.
+const USUAL: RngSeed = RngSeed::Fixed(4);
+
+/// A few lives, always the same ones, so that no commit goes red by dice; or as many as the environment asks for, with dice that it
+/// names or that nobody threw before. What breaks a rule is printed whole, and becomes a story.
 fn config() -> ProptestConfig {
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
-    let cases = if asked { ProptestConfig::default().cases } else { 200 };
-    ProptestConfig { cases, ..ProptestConfig::default() }
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match (asked, config.rng_seed) {
+        (false, _) => ProptestConfig { cases: 200, rng_seed: USUAL, ..config },
+        (true, USUAL) => ProptestConfig { rng_seed: RngSeed::Random, ..config },
+        (true, _) => config,
+    }
 }
 
 /// A life: what happens, and the dice.
@@ -267,7 +281,7 @@ fn nothing_is_broken_and_nothing_is_stuck() {
         reached.borrow_mut().add(&world.rules.reached);
         ends_well(&world)
     };
-    let config = ProptestConfig { source_file: Some(file!()), ..config() };
+    let config = config();
     let least = u64::from(config.cases) / 100;
     let outcome = TestRunner::new(config).run(&life(60), lived);
     if let Err(error) = outcome {

@@ -4,6 +4,7 @@
 
 mod chance;
 mod changes;
+mod comebacks;
 mod reached;
 mod rules;
 mod services;

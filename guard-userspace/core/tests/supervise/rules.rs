@@ -40,6 +40,8 @@ pub(crate) struct Rules {
 #[derive(Default)]
 struct Wait {
     begun_ns: Option<u64>,
+    /// It was not wanted for a while since then, so that it waited for other reasons too.
+    interrupted: bool,
     last_ns: u64,
     ready_ns: Option<u64>,
 }
@@ -48,17 +50,18 @@ impl Rules {
     pub(crate) fn policies(&mut self, old: &PolicySet, new: &PolicySet) {
         self.host = new.host.budget;
         self.groups.clone_from(&new.host.groups);
-        // Other budgets over the same past: what was allowed before may be too much now.
-        self.restarts.clear();
         self.services = new.services.iter().map(|service| (service.name.clone(), service.clone())).collect();
         self.waits.clear();
         for before in &old.services {
             let now = self.services.get(&before.name);
             let goes_on = now.is_some_and(|now| Disturbance::between(before, now) == Disturbance::None);
             if !goes_on {
+                // What runs something else has its whole budget.
+                self.restarts.remove(&before.name);
                 self.died.retain(|(name, _)| *name != before.name);
             }
-            if now.is_none_or(|now| Disturbance::between(before, now) == Disturbance::Searched) {
+            // Who takes a service out of the policies and puts it back wants it as they say.
+            if now.is_none() {
                 self.stopped.remove(&before.name);
             }
         }
@@ -78,11 +81,13 @@ impl Rules {
             Command::Stop(name) => {
                 // Whoever stops a primary, and then starts another one, knows what they do.
                 self.primaries.remove(name);
-                self.stopped.insert(name.clone());
+                // What has no policy cannot be stopped: that is refused.
+                if self.services.contains_key(name) {
+                    self.stopped.insert(name.clone());
+                }
                 self.forget(name);
             }
             Command::Shutdown => self.stopped.extend(self.services.keys().cloned()),
-            Command::Scale { service, .. } => self.forget(service),
             _ => {}
         }
     }
@@ -229,6 +234,9 @@ impl Rules {
             if waited_ns < wait.last_ns {
                 return Err(format!("a backoff of {waited_ns} ns after one of {}", wait.last_ns));
             }
+            if std::mem::take(&mut wait.interrupted) {
+                return Ok(());
+            }
             if wait.last_ns > 0 {
                 self.reached.count("a second backoff, which may not be shorter");
             }
@@ -268,7 +276,15 @@ impl Rules {
                     }
                     _ => {}
                 }
-                wait.begun_ns = (*to == ServiceState::BackingOff).then_some(now_ns);
+                match (from, to) {
+                    (ServiceState::BackingOff, ServiceState::Stopped) => wait.interrupted = true,
+                    (ServiceState::Stopped, ServiceState::BackingOff) if wait.begun_ns.is_some() => {}
+                    (_, ServiceState::BackingOff) => {
+                        (wait.begun_ns, wait.interrupted) = (Some(now_ns), false)
+                    }
+                    // It is told after the start that it says: that has looked at the wait already.
+                    _ => (wait.begun_ns, wait.interrupted) = (None, false),
+                }
             }
             What::Role { token } => {
                 if *token <= self.token {

@@ -13,7 +13,7 @@ use crate::services::{
 use crate::world::World;
 
 /// A world in which these services were healthy for a while.
-fn up(services: Vec<Service>) -> World {
+pub(crate) fn up(services: Vec<Service>) -> World {
     let mut world = World::new(1);
     world.policies(services);
     world.run_for(MINUTE);
@@ -29,7 +29,7 @@ fn probed(steps: Vec<Step>) -> Service {
 }
 
 /// The lines of the story that say this, without their time.
-fn lines(world: &World, text: &str) -> Vec<String> {
+pub(crate) fn lines(world: &World, text: &str) -> Vec<String> {
     let story = world.story();
     let lines = story.lines().filter(|line| line.contains(text));
     lines.map(|line| line.trim_start().split_once(' ').map_or("", |(_, rest)| rest).to_owned()).collect()
