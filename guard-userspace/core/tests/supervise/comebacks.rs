@@ -6,7 +6,7 @@ use guard_core::policy::model::{Budget, EndStatus, Host, Instances, Origin, Serv
 use guard_core::supervise::{Command, ServiceState, Subject};
 
 use crate::services::{MINUTE, SECOND, adopted, run, service};
-use crate::stories::{lines, up};
+use crate::stories::{databases, lines, lose_the_primary, up};
 use crate::world::World;
 
 /// `web` with two instances and room for fewer and more.
@@ -216,4 +216,19 @@ fn another_groups_budget_holds_for_restarts_that_were_decided_before() {
     assert_eq!(alive, 1, "{}", world.story());
     let (world, alive) = changed_meanwhile(|web| web.group = None);
     assert_eq!(alive, 3, "{}", world.story());
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_what_was_stopped_stopped() {
+    let mut world = up(databases());
+    world.mood("db-1").can_be_promoted = false;
+    lose_the_primary(&mut world);
+    world.run_for(SECOND);
+    for command in [Command::Stop("db-1".to_owned()), Command::Start("db-1".to_owned())] {
+        world.command(command);
+        world.run_for(SECOND);
+    }
+    assert!(world.story().contains("db-2 may be primary: stop it first"), "{}", world.story());
+    world.run_for(20 * MINUTE);
+    assert_eq!((world.state("db-1"), world.alive("db-1")), (ServiceState::Stopped, 0), "{}", world.story());
 }

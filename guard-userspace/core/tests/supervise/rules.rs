@@ -35,6 +35,15 @@ pub(crate) struct Rules {
     primaries: BTreeSet<String>,
     fenced: BTreeSet<String>,
     token: u64,
+    /// What the last start by hand took away, which holds on if it is refused.
+    before_start: BeforeStart,
+}
+
+#[derive(Default)]
+struct BeforeStart {
+    fenced: bool,
+    stopped: bool,
+    restarts: Option<Vec<u64>>,
 }
 
 #[derive(Default)]
@@ -73,9 +82,11 @@ impl Rules {
         self.reached.command(command);
         match command {
             Command::Start(name) => {
-                self.fenced.remove(name);
-                self.stopped.remove(name);
-                self.restarts.remove(name);
+                self.before_start = BeforeStart {
+                    fenced: self.fenced.remove(name),
+                    stopped: self.stopped.remove(name),
+                    restarts: self.restarts.remove(name),
+                };
                 self.forget(name);
             }
             Command::Stop(name) => {
@@ -285,6 +296,12 @@ impl Rules {
                     // It is told after the start that it says: that has looked at the wait already.
                     _ => (wait.begun_ns, wait.interrupted) = (None, false),
                 }
+            }
+            What::Withheld { deed, .. } if deed == "start" => {
+                let before = std::mem::take(&mut self.before_start);
+                self.fenced.extend(before.fenced.then(|| name.clone()));
+                self.stopped.extend(before.stopped.then(|| name.clone()));
+                self.restarts.extend(before.restarts.map(|times| (name, times)));
             }
             What::Role { token } => {
                 if *token <= self.token {

@@ -355,7 +355,7 @@ fn who_does_not_listen_is_killed() {
 }
 
 /// A primary and its standby, each of which can stand in for the other.
-fn databases() -> Vec<Service> {
+pub(crate) fn databases() -> Vec<Service> {
     let names = [("db-1", "db-2"), ("db-2", "db-1")];
     names
         .map(|(name, other)| {
@@ -375,7 +375,7 @@ fn databases() -> Vec<Service> {
 }
 
 /// The primary dies until it is held.
-fn lose_the_primary(world: &mut World) {
+pub(crate) fn lose_the_primary(world: &mut World) {
     for _ in 0..2 {
         world.kill("db-1", 0, 11);
         world.run_for(SECOND);
