@@ -20,7 +20,7 @@ const KERNEL_TESTS: &str = "guard-tests";
 const SMALL_LIMIT: Duration = Duration::from_secs(25 * 60);
 
 /// Cases of each property test in a campaign.
-const FULL_CASES: &str = "5000";
+const FULL_CASES: &str = "1000";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
