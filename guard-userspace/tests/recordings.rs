@@ -170,6 +170,19 @@ fn what_cannot_be_read_is_said() {
     }
 }
 
+/// Nothing happened, and the stream says so.
+#[test]
+fn a_stream_without_events_that_tells_its_end_is_no_error() {
+    let stream = fs::read_to_string(shop().join("shop.json")).unwrap();
+    let summary = stream.lines().last().unwrap();
+    assert!(summary.contains("\"summary\""), "{summary}");
+    let directory = tempfile::tempdir().unwrap();
+    let quiet = directory.path().join("quiet.json");
+    fs::write(&quiet, format!("{summary}\n")).unwrap();
+    let output = processguard(&["--recording", quiet.to_str().unwrap(), "--policies", "policy.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
 /// A writer that was killed: all that it wrote is watched, and its end is told.
 #[test]
 fn a_stream_that_is_cut_short_is_watched_to_its_end() {

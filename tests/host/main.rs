@@ -24,5 +24,4 @@ mod resync;
 mod signal;
 mod start;
 mod storm;
-mod subscribers;
 mod usage;

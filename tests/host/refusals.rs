@@ -21,7 +21,7 @@ fn public() -> Result<(TempDir, PathBuf)> {
 }
 
 /// Runs the product to its end as a user.
-fn run(uid: u32, arguments: &[&str]) -> Result<Output> {
+pub(crate) fn run(uid: u32, arguments: &[&str]) -> Result<Output> {
     let (_directory, program) = public()?;
     let output = Command::new(program).args(arguments).uid(uid).gid(uid).output()?;
     println!("{arguments:?} {:?}: {}", output.status, String::from_utf8_lossy(&output.stderr));
@@ -39,7 +39,7 @@ fn help() -> Result<&'static str> {
 }
 
 /// Checks for a failure that says why in a few words, with a code that `--help` tells.
-fn assert_refused(output: &Output, words: &[&str]) -> Result<()> {
+pub(crate) fn assert_refused(output: &Output, words: &[&str]) -> Result<()> {
     let stderr = String::from_utf8(output.stderr.clone())?;
     let code = output.status.code().context("it was killed")?;
     ensure!(code != 0 && code != 101, "exit code {code}: {stderr}");
@@ -125,71 +125,6 @@ fn without_type_information() -> Result<()> {
         String::from_utf8(probe.stdout)?.lines().any(|line| line.starts_with("no") && line.contains("btf"))
     );
     Ok(())
-}
-
-#[test]
-fn unwritable_output() -> Result<()> {
-    // A file may refuse only what is written to it, so there is something to write.
-    let _storm = guard_tests::truth::Workload::start(&["storm", "--seconds", "600"])?;
-    for path in ["/no/such/directory/file", "/proc/version", "/tmp"] {
-        let output = run(0, &["trace", "--output", path])?;
-        assert_refused(&output, &[path])?;
-    }
-    Ok(())
-}
-
-#[test]
-fn a_full_disk() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let script = "mount -t tmpfs -o size=64k tmpfs \"$1\" && shift && exec \"$@\"";
-    let binary = host::processguard()?;
-    let file = directory.path().join("events");
-    let mut tracer = Command::new(host::tool("unshare")?)
-        .args(["-m", "sh", "-c", script, "sh"])
-        .arg(directory.path())
-        .arg(binary)
-        .args(["trace", "--format", "json", "--output"])
-        .arg(&file)
-        .stderr(std::process::Stdio::piped())
-        .spawn()?;
-    let storm = guard_tests::truth::Workload::start(&["storm", "--seconds", "60"])?;
-    let ended = host::wait_for("the trace's end", || Ok(tracer.try_wait()?));
-    let _ = tracer.kill();
-    drop(storm);
-    let output = tracer.wait_with_output()?;
-    ended?;
-    assert_refused(&output, &["space"])
-}
-
-#[test]
-fn filters_that_cannot_parse() -> Result<()> {
-    let bad: [&[&str]; 9] = [
-        &["--events", "fork,nonsense"],
-        &["--comm", "[a"],
-        &["--exe", "{a"],
-        &["--pid", "x"],
-        &["--uid", "-1"],
-        &["--duration", "5"],
-        &["--redact", "("],
-        &["--ring-size", "5"],
-        &["--cgroup", "/no/such/group"],
-    ];
-    for arguments in bad {
-        let output = run(0, &[&["trace"], arguments].concat())?;
-        assert_refused(&output, &[]).with_context(|| format!("{arguments:?}"))?;
-        assert_eq!(output.stdout, b"");
-    }
-    Ok(())
-}
-
-#[test]
-fn an_input_that_is_none() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let file = directory.path().join("input");
-    fs::write(&file, "{\"no\": \"event\"}\n")?;
-    let name = file.to_str().context("path")?;
-    assert_refused(&run(0, &["trace", "--input", name])?, &[&format!("{name}:1")])?;
-    assert_refused(&run(0, &["trace", "--input", "/no/such/file"])?, &["/no/such/file"])
 }
 
 #[test]

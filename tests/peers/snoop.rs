@@ -20,7 +20,8 @@ type Seen = Vec<(i64, String)>;
 
 /// Starts a snoop in a mount namespace of its own, where tracefs is mounted for it.
 fn snoop(name: &str) -> Result<Tracer> {
-    let script = "mount -t tracefs tracefs /sys/kernel/tracing && exec \"$@\"";
+    let script =
+        "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing && exec \"$@\"";
     let mut command: Vec<OsString> = vec![host::tool("unshare")?.into()];
     command.extend(["--mount", "sh", "-c", script, "sh", "stdbuf", "-oL"].map(OsString::from));
     command.push(host::tool(name)?.into());

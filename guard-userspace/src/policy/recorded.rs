@@ -35,7 +35,7 @@ pub struct Watched {
 /// Holds a stream against policies. It is read twice: first to know which processes were there before it began.
 ///
 /// # Errors
-/// If it cannot be read, or holds no event.
+/// If it cannot be read, or holds neither an event nor the summary of a stream in which nothing happened.
 pub fn watch(input: &Path, set: &PolicySet, seed: u64) -> Result<Watched, Failure> {
     if input == Path::new("-") {
         let message = "a stream is read twice, so it cannot be standard input; save it to a file first";
@@ -46,6 +46,10 @@ pub fn watch(input: &Path, set: &PolicySet, seed: u64) -> Result<Watched, Failur
     let mut cast = Cast::new(&set);
     let damage = read(input, &mut cast)?;
     let Some((began_ns, stamp)) = cast.began else {
+        if cast.whole && damage.is_none() {
+            let unseen = cast.unseen(&mut set);
+            return Ok(Watched { clock: Clock::default(), entries: Vec::new(), unseen, damage });
+        }
         let name = escape::display(input.as_os_str().as_encoded_bytes());
         return Err(damage.unwrap_or_else(|| replay::Error::Empty { name }.into()));
     };
@@ -103,6 +107,8 @@ struct Cast {
     seen: BTreeSet<usize>,
     matched: FxHashSet<(ProcId, u64)>,
     summary: Summary,
+    /// The stream tells its own end.
+    whole: bool,
 }
 
 impl Cast {
@@ -115,6 +121,7 @@ impl Cast {
             seen: BTreeSet::new(),
             matched: FxHashSet::default(),
             summary: Summary::default(),
+            whole: false,
         }
     }
 
@@ -156,6 +163,10 @@ impl Audience for &mut Cast {
 
     fn summary(&mut self) -> &mut Summary {
         &mut self.summary
+    }
+
+    fn is_whole(&mut self) {
+        self.whole = true;
     }
 }
 

@@ -61,6 +61,9 @@ pub trait Audience {
     /// What is counted on the way.
     fn summary(&mut self) -> &mut Summary;
 
+    /// The stream's own summary was read: it is whole, even if nothing happened in it.
+    fn is_whole(&mut self) {}
+
     /// Nothing follows any more.
     ///
     /// # Errors

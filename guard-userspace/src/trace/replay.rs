@@ -286,6 +286,7 @@ impl<A: Audience> Replay<A> {
                     self.show.summary().forget_losses();
                 }
                 self.show.summary().add_losses(&told);
+                self.show.is_whole();
                 Ok(Wanted::More)
             }
         }

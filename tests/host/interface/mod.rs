@@ -4,5 +4,8 @@
 
 mod ends;
 mod outputs;
+mod recordings;
+mod refusals;
 mod replay;
+mod subscribers;
 mod top;

@@ -51,7 +51,7 @@ const TOLD_EVERY: usize = 20;
 const PARTED_FROM: usize = 20;
 
 /// Machines that share the tests of one kernel; a boot takes 3 to 10 s.
-const PARTS: usize = 3;
+const PARTS: usize = 2;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -75,6 +75,19 @@ fn an_instance_waits_no_shorter_after_fewer_and_more() {
 }
 
 #[test]
+fn an_instance_that_went_while_it_waited_comes_back_by_a_restart_that_counts() {
+    let mut world = up(vec![pair()]);
+    world.forget_story();
+    world.kill("web", 1, 11);
+    in_and_out(&mut world);
+    world.run_for(10 * SECOND);
+    assert!(world.main("web", 1).is_some(), "{}", world.story());
+    let counted =
+        lines(&world, "web/1 #").iter().filter(|line| line.contains("4 of 5 restarts left")).count();
+    assert_eq!(counted, 1, "{}", world.story());
+}
+
+#[test]
 fn an_instance_that_must_not_be_restarted_is_not_by_fewer_and_more_but_by_hand() {
     let mut web = pair();
     web.restart.never = vec![EndStatus::Code(3)];
