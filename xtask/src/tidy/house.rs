@@ -24,6 +24,7 @@ const PROMISES: [(&str, &[&str]); 3] = [
             "guard-common",
             "rand_chacha",
             "regex",
+            "regex-automata",
             "regex-syntax",
             "rustc-hash",
             "saphyr-parser",
