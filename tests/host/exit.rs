@@ -113,13 +113,3 @@ fn a_kill_by_a_thread_names_the_process() -> Result<()> {
     assert_eq!(exit.text("processguard.cause.sender.name")?, "the-process");
     Ok(())
 }
-
-#[test]
-fn a_name_reads_as_text_in_a_cause() -> Result<()> {
-    let tracer = Tracer::start_compact(&["--color", "never"])?;
-    let truth = truth::run(&["killed-by-other-user", "--killer-name", "\u{1b}[31mred"])?;
-    let text = String::from_utf8(tracer.interrupt()?.stdout)?;
-    let words = format!("from \\x1b[31mred[{}] (uid 0)", truth.one("killer")?.pid()?);
-    assert!(text.contains(&words), "nowhere: {words}");
-    Ok(())
-}

@@ -62,9 +62,10 @@ pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
     if scale == Scale::Full {
         throw_other_dice(&mut pure);
     }
-    // Last, and without doc tests, so that the closing line of this command counts real tests.
-    let mut kernel = sh::cargo();
-    kernel.args(["test", "--package", KERNEL_TESTS, "--tests", "--no-fail-fast"]).args(&args.filter);
+    // Last, and without doc tests, so that the closing line of this command counts real tests. Built as for the matrix: most of
+    // it is there already.
+    let mut kernel = vm::cargo("test", scale == Scale::Full);
+    kernel.args(["--package", KERNEL_TESTS, "--tests", "--no-fail-fast"]).args(&args.filter);
     kernel.args(["--", "--test-threads=1"]);
     with_environment(&mut kernel);
 

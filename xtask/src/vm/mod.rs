@@ -33,7 +33,7 @@ use crate::{
 use kernels::{Image, Kernel};
 use machine::{Broken, Plan};
 use outcome::Outcome;
-pub(crate) use programs::Programs;
+pub(crate) use programs::{Programs, cargo};
 
 /// The longest test takes half a minute inside; one that hangs must not take the time of the others.
 const TEST_LIMIT: Duration = Duration::from_secs(3 * 60);

@@ -110,12 +110,20 @@ impl Programs {
 
 /// Builds static programs, and gives cargo's messages.
 fn build(as_shipped: bool) -> Result<String> {
-    let mut cargo = sh::cargo();
-    cargo.args(["build", "--package", "guard-userspace", "--package", "guard-tests", "--bins"]);
+    let mut cargo = cargo("build", as_shipped);
+    cargo.args(["--package", "guard-userspace", "--package", "guard-tests", "--bins"]);
     for target in TARGETS {
         cargo.args(["--test", target]);
     }
-    cargo.args(["--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    sh::output(cargo.stderr(Stdio::inherit()))
+}
+
+/// Cargo, for what is linked statically: as it is shipped, or quicker to build. Whoever calls it with the same finds what it
+/// has built before.
+pub(crate) fn cargo(verb: &str, as_shipped: bool) -> Command {
+    let mut cargo = sh::cargo();
+    cargo.args([verb, "--release", "--target", TARGET]);
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     cargo.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static").trim());
     // It would override the flags.
@@ -125,7 +133,7 @@ fn build(as_shipped: bool) -> Result<String> {
     if !as_shipped {
         cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     }
-    sh::output(cargo.stderr(Stdio::inherit()))
+    cargo
 }
 
 /// The program that a line of cargo's messages says was built from the target of this name.
