@@ -34,7 +34,8 @@ fn what_was_recorded_is_decided_upon() -> Result<()> {
     let policies = directory.path().join("shop.yaml");
     fs::write(&policies, POLICY.replace("PROGRAM", &program.display().to_string()))?;
 
-    let recorder = place.record(&["--max-size", "64KiB"])?;
+    // All of them are kept: what was recorded first is decided on too.
+    let recorder = place.record(&["--max-size", "64KiB", "--keep", "1000"])?;
     let filler = host::scaled_down("60", "200", "2000")?;
     for _ in 0..4 {
         let status = Command::new(&program).args(["nop", "--code", "3"]).status()?;
