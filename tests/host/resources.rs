@@ -20,12 +20,11 @@ use guard_tests::{host, sys};
 const INTERVAL: Duration = Duration::from_millis(200);
 const TICK_NS: u64 = 10_000_000;
 
-/// How far the memory of a process with so many threads may be from what /proc says: before 6.17, that leaves out what each
-/// CPU has not added up yet, of up to 32 pages for each of three counters on each CPU (on machines with few of them);
-/// before 6.2, what each thread has not, of up to 64 pages.
-fn memory_tolerance(threads: u64) -> Result<u64> {
+/// How far a process's memory may be from what /proc says: before 6.17, that leaves out what each CPU has not added
+/// up yet, of up to 32 pages for each of three counters on each CPU (on machines with few of them).
+fn memory_tolerance() -> Result<u64> {
     let cpus = thread::available_parallelism().context("count the CPUs")?.get() as u64;
-    Ok(4096 * (3 * 32 * cpus).max(64 * threads))
+    Ok(3 * 32 * 4096 * cpus)
 }
 
 /// Ended and reaped when dropped.
@@ -118,7 +117,7 @@ impl Proc {
         if before.ran == after.ran {
             range("threads", before.threads, after.threads)?;
             range("open_files", before.files, after.files)?;
-            let tolerance = memory_tolerance(before.threads)?;
+            let tolerance = memory_tolerance()?;
             range("rss_bytes", before.rss_bytes.saturating_sub(tolerance), after.rss_bytes + tolerance)?;
         }
         Ok(())

@@ -34,7 +34,7 @@ fn twenty_restarts_under_a_storm_leave_nothing() -> Result<()> {
     let files_before = files();
     let mut held = Vec::new();
     // Each takes seconds where the machine is emulated.
-    for round in 0..host::scaled_down(1, 20, 20)? {
+    for round in 0..host::scaled_down(2, 20, 20)? {
         let tracer = Tracer::start(&["--events", "fork,exec,exit,signal,oom,listen"])?;
         let objects = Objects::held_by(tracer.pid())?;
         ensure!(!objects.programs.is_empty(), "round {round}: holds no program");
