@@ -54,7 +54,11 @@ fn sleeps_fall_into_the_bucket_of_their_length() -> Result<()> {
     let all = slept.iter().sum::<u64>();
     // One that is preempted on its way to sleep counts as that.
     assert!((55..=61).contains(&all), "60 naps: {slept:?}");
-    assert_eq!(slept[..12].iter().sum::<u64>(), 0, "shorter than 4 ms: {slept:?}");
+    // An emulated CPU can stand still after the nap's timer has started, before the switch is seen: that nap is
+    // shorter by as much, and no clock of the guest tells. On two busy CPUs 1 of 60 was.
+    let held_up = if host::slowness()? > 1 { 3 } else { 0 };
+    let short = slept[..12].iter().sum::<u64>();
+    assert!(short <= held_up, "{short} shorter than 4 ms, {held_up} may be: {slept:?}");
     for (percent, name) in [(50, "p50_us"), (90, "p90_us")] {
         let truth = u64::try_from(truth.one("naps")?.number(name)?)?.ilog2() as usize;
         let mut seen = 0;
