@@ -113,6 +113,7 @@ impl Supervisor {
             turn.shared.slots.insert(Arc::clone(&unit.name), slot);
             unit.set_policy(Arc::clone(policy), turn);
         });
+        self.poke_heirs(slot);
     }
 
     /// A new service, which is not started before the one that it follows has ended, nor at all if it is stopped.

@@ -215,11 +215,25 @@ impl Supervisor {
         for shift in shifts {
             let Some(slot) = self.places.get(shift.service).copied().flatten() else { continue };
             let id = shift.id;
+            if shift.to == Standing::Main && self.is_started_by_another(id, slot) {
+                continue;
+            }
             self.with(now_ns, slot, |unit, turn| match shift.to {
                 Standing::Main => unit.found(id, long_ago, turn),
                 Standing::Below | Standing::Nothing => unit.let_go(id, turn),
             });
         }
+    }
+
+    /// Whether it is a main process that we started for another service, or for this one under a policy before. Who started
+    /// it ends it, and must see that: nobody adopts it.
+    fn is_started_by_another(&self, id: ProcId, slot: Slot) -> bool {
+        let member = self.shared.members.get(id).filter(|member| member.slot != slot);
+        let unit = member.and_then(|member| Some((member, self.units.get(&member.slot)?)));
+        unit.is_some_and(|(member, unit)| {
+            let instance = unit.instances.get(&member.instance);
+            unit.run().is_some() && instance.is_some_and(|instance| instance.main() == Some(id))
+        })
     }
 
     fn certain(&mut self, certain: bool) {
@@ -283,19 +297,27 @@ impl Supervisor {
             if !self.shared.certain && unit.next_ns(true) != unit.next_ns(false) {
                 self.shared.deferred.insert(slot);
             }
-            let is_over = unit.retiring && unit.is_gone();
+            let (is_gone, follows) = (unit.retiring && unit.is_gone(), unit.follows);
+            // Who follows this one follows all before it.
+            let is_last = |before: Slot| self.units.get(&before).is_none_or(|unit| !unit.retiring);
+            let is_over = is_gone && follows.is_none_or(is_last);
             if let Some(before_ns) = self.due_of.remove(&slot) {
                 self.due.remove(&(before_ns, slot));
             }
             if is_over {
                 self.units.remove(&slot);
                 self.shared.forget(slot);
-                let heirs = self.units.values().filter(|unit| unit.follows == Some(slot));
-                self.shared.poked.extend(heirs.map(|unit| unit.slot));
+                self.poke_heirs(slot);
             } else if let Some(next_ns) = next_ns {
                 self.due.insert((next_ns, slot));
                 self.due_of.insert(slot, next_ns);
             }
         }
+    }
+
+    /// Whoever waits for this service looks again.
+    pub(super) fn poke_heirs(&mut self, slot: Slot) {
+        let heirs = self.units.values().filter(|unit| unit.follows == Some(slot));
+        self.shared.poked.extend(heirs.map(|unit| unit.slot));
     }
 }

@@ -95,7 +95,7 @@ fn chance() -> impl Strategy<Value = Chance> {
         2 => any::<bool>().prop_map(Chance::Certain),
         2 => any::<bool>().prop_map(Chance::Approve),
         2 => (who(), 0..6u8).prop_map(|(who, what)| Chance::Command { who, what }),
-        1 => (0..7u8).prop_map(Chance::Reload),
+        1 => (0..8u8).prop_map(Chance::Reload),
     ]
 }
 
@@ -170,6 +170,7 @@ fn policies(variant: u8) -> (Vec<Service>, Host) {
                 adopt.matching.exe = Some("/usr/sbin/ngin*".to_owned());
             }
         }
+        7 => nginx.origin = service("nginx").origin,
         _ => {}
     }
     let mut all = vec![web, job, nginx, shadow, one, two];

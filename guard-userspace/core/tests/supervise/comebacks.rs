@@ -178,6 +178,33 @@ fn a_stopped_service_stays_stopped_although_others_are_looked_for() {
 }
 
 #[test]
+fn who_started_it_ends_it_although_its_successor_looks_for_the_same_program() {
+    let mut world = up(vec![service("nginx")]);
+    let ours = world.main("nginx", 0).expect("it is up");
+    world.policies(vec![adopted("nginx")]);
+    world.run_for(MINUTE);
+    assert_ne!(world.main("nginx", 0), Some(ours), "it was ended\n{}", world.story());
+    assert_eq!(world.state("nginx"), ServiceState::Healthy, "the unit's own is found\n{}", world.story());
+    world.forget_story();
+    world.run_for(20 * MINUTE);
+    assert_eq!(world.story(), "", "nothing is left to do");
+}
+
+#[test]
+fn who_follows_waits_for_all_before_it() {
+    let mut world = up(vec![service("nginx")]);
+    let ours = world.main("nginx", 0).expect("it is up");
+    world.mood("nginx").deaf = true;
+    world.policies(vec![adopted("nginx")]);
+    world.policies(vec![service("nginx")]);
+    world.run_for(SECOND);
+    assert_eq!((world.main("nginx", 0), world.alive("nginx")), (Some(ours), 1), "{}", world.story());
+    world.run_for(MINUTE);
+    assert_ne!(world.main("nginx", 0), Some(ours), "it was killed\n{}", world.story());
+    assert_eq!(world.state("nginx"), ServiceState::Healthy, "{}", world.story());
+}
+
+#[test]
 fn what_is_stopped_is_not_restarted() {
     let mut world = World::new(1);
     world.policies(vec![adopted("nginx")]);

@@ -29,6 +29,8 @@ pub(crate) struct World {
     last_pid: u32,
     /// The living main processes, by service and instance.
     living: BTreeMap<(String, u32), ProcId>,
+    /// Processes that somebody else started.
+    foreign: BTreeSet<ProcId>,
     /// What is to happen, by time.
     agenda: BTreeMap<u64, Vec<Happening>>,
     /// How the world is disposed towards each service.
@@ -84,6 +86,7 @@ impl World {
             set: Arc::default(),
             last_pid: 100,
             living: BTreeMap::new(),
+            foreign: BTreeSet::new(),
             agenda: BTreeMap::new(),
             moods: BTreeMap::new(),
             certain: true,
@@ -99,6 +102,12 @@ impl World {
 
     pub(crate) fn policies_on(&mut self, mut services: Vec<Service>, host: Host) {
         services.sort_by(|one, other| one.name.cmp(&other.name));
+        for service in services.iter().filter(|service| !is_adopted(service)) {
+            // Who started it ends it before others are to.
+            if self.main(&service.name, 0).is_some_and(|main| self.foreign.contains(&main)) {
+                self.dies(&service.name, 0, ExitStatus::Code(0));
+            }
+        }
         let services = services.into_iter().map(Arc::new).collect();
         let set = Arc::new(PolicySet { services, host, ..PolicySet::default() });
         self.rules.policies(&self.set, &set);
@@ -160,10 +169,15 @@ impl World {
 
     /// Somebody else starts an adopted service.
     pub(crate) fn appears(&mut self, service: &str) {
-        if self.alive(service) > 0 {
+        let by_others = self.set.services.iter().any(|known| known.name == service && is_adopted(known));
+        let is_ours =
+            |one: &Happening| matches!(one, Happening::Started(_, starting, _) if starting == service);
+        let is_coming = self.agenda.values().flatten().any(is_ours);
+        if !by_others || is_coming || self.alive(service) > 0 {
             return;
         }
         let id = self.new_id();
+        self.foreign.insert(id);
         self.living.insert((service.to_owned(), 0), id);
         let action = Action::Exec { process: process(id, service), exec: Exec::default() };
         self.event(action);
