@@ -144,6 +144,8 @@ pub const TASK_KERNEL_THREAD: u32 = 1 << 0;
 pub const TASK_ENDING: u32 = 1 << 1;
 /// Only in snapshots: the sensor's filters leave the process out, no records come of it.
 pub const TASK_FILTERED: u32 = 1 << 2;
+/// Only in snapshots: its parent is still in the call that made it; the fork record may be yet to come.
+pub const TASK_NEW: u32 = 1 << 3;
 
 /// A new thread group.
 #[derive(Clone, Copy, Debug)]

@@ -4,11 +4,15 @@ use core::ffi::c_void;
 use core::mem::size_of;
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_seq_write};
-use guard_common::wire::{Header, Kind, Snapshot, TASK_ENDING, TASK_FILTERED};
+use guard_common::wire::{Header, Kind, Snapshot, TASK_ENDING, TASK_FILTERED, TASK_NEW};
 
 use crate::config::offset;
 use crate::read::{Kernel, Typed};
 use crate::{filter, task};
+
+/// Bit of a task's state from before it is in the kernel's list until after the fork hook, when it
+/// is put on a run queue: the kernel's own `TASK_NEW` (linux/sched.h), the same number since 4.8.
+const STATE_NEW: u32 = 0x800;
 
 /// Writes a record if the task is a group leader that may still get, or cause, records. A group
 /// without a live thread is marked: its exit record is made or about to be. Once all of its tasks
@@ -43,8 +47,9 @@ pub(crate) fn write(ctx: *mut c_void) {
     // SAFETY: a local record is writable; the helper copies it out.
     unsafe {
         task::fill(&raw mut snapshot.task, task);
-        snapshot.task.flags |=
-            if ending { TASK_ENDING } else { 0 } | if filter::passes(task) { 0 } else { TASK_FILTERED };
+        snapshot.task.flags |= if ending { TASK_ENDING } else { 0 }
+            | if filter::passes(task) { 0 } else { TASK_FILTERED }
+            | if task.read::<u32>(offset!(task_state)) & STATE_NEW != 0 { TASK_NEW } else { 0 };
         bpf_seq_write(seq.address() as *mut _, (&raw const snapshot).cast(), size_of::<Snapshot>() as u32);
     }
 }

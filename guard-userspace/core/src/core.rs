@@ -428,7 +428,7 @@ impl Core {
     fn settled(&mut self, now_ns: u64) {
         let Some(comparison) = self.resyncing.settle(now_ns) else { return };
         let Comparison { reason, taken_ns, found, tombstones } = comparison;
-        let Settled { found, drift, ended, unread } =
+        let Settled { found, drift, ended, unread, .. } =
             self.processes.settle(taken_ns, &found, &mut self.cgroups);
         let told: FxHashSet<ProcId> = ended.iter().map(|ended| ended.process.id).collect();
         for ended in ended {

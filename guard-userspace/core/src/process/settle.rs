@@ -1,6 +1,6 @@
 //! The table against the kernel's own list of processes.
 
-use guard_common::wire::{Snapshot, TASK_ENDING, TASK_FILTERED, Task};
+use guard_common::wire::{Snapshot, TASK_ENDING, TASK_FILTERED, TASK_NEW, Task};
 use rustc_hash::FxHashSet;
 
 use crate::event::{Drift, Process};
@@ -22,6 +22,8 @@ pub(crate) struct Settled {
     pub(crate) ended: Vec<Ended>,
     /// Living processes whose program is not known.
     pub(crate) unread: Vec<(ProcId, u64)>,
+    /// Those whose fork record may be yet to come: that they were not known is no loss.
+    newborn: FxHashSet<ProcId>,
 }
 
 impl Table {
@@ -45,7 +47,8 @@ impl Table {
             .map(|process| (process.id, process.exec_count))
             .collect();
         settled.unread.sort_unstable();
-        settled.drift.programs = settled.unread.len() as u64;
+        let unread = settled.unread.iter().filter(|(id, _)| !settled.newborn.contains(id));
+        settled.drift.programs = unread.count() as u64;
         settled
     }
 
@@ -64,6 +67,9 @@ impl Table {
                 }
             }
             None if self.is_provisional(id) => {}
+            None if task.flags & TASK_NEW != 0 => {
+                settled.newborn.insert(id);
+            }
             None => drift.inserted += u64::from(told),
         }
         settled.found += u64::from(told);

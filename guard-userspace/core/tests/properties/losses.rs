@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use guard_common::wire::{Kind, Snapshot, TASK_ENDING, Task};
+use guard_common::wire::{Kind, Snapshot, TASK_ENDING, TASK_NEW, Task};
 use guard_core::event::{Action, Drift, Event, ExitStatus, Gap, LossCause, Lost, Name, Program};
 use guard_core::ids::ProcId;
 use guard_core::{Core, Effect, Input, Limits};
@@ -21,6 +21,9 @@ const LONG_NS: u64 = 300_000_000;
 enum Move {
     /// Something happens; its records are lost or not.
     Step { step: Step, lost: bool },
+    /// A child is in the list, and its parent still in the call that made it: the record was made already, or is
+    /// made when the call is over.
+    Bear { parent: u8, pid: u8, late: bool, lost: bool },
     /// Somebody becomes another user, has another name and place: nothing tells it.
     Change { who: u8 },
     /// Somebody's last thread is on its way out: the record comes later.
@@ -52,6 +55,7 @@ fn moves(lossy: bool) -> impl Strategy<Value = Vec<Move>> {
     });
     let one = prop_oneof![
         12 => (seeing, loss()).prop_map(|(step, lost)| Move::Step { step, lost }),
+        2 => (n(), n(), any::<bool>(), loss()).prop_map(|(parent, pid, late, lost)| Move::Bear { parent, pid, late, lost }),
         1 => n().prop_map(|who| Move::Change { who }),
         2 => n().prop_map(|who| Move::Die { who }),
         2 => loss().prop_map(|lost| Move::Bury { lost }),
@@ -63,6 +67,13 @@ fn moves(lossy: bool) -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Sweep),
     ];
     prop::collection::vec(one, 1..250)
+}
+
+/// A child whose parent is still in the call that made it.
+struct Newborn {
+    id: ProcId,
+    /// The fork record, if it is yet to come, and whether it will be lost.
+    unmade: Option<(Vec<Told>, bool)>,
 }
 
 /// A list that is being read.
@@ -80,6 +91,7 @@ struct World {
     ring: VecDeque<(ProcId, Vec<u8>)>,
     /// Exit records of the dying.
     unmade: VecDeque<(ProcId, Vec<u8>)>,
+    newborn: Option<Newborn>,
     lost: Vec<Lost>,
     asked: bool,
     list: Option<List>,
@@ -103,6 +115,7 @@ impl World {
             core,
             ring: VecDeque::new(),
             unmade: VecDeque::new(),
+            newborn: None,
             lost: vec![],
             asked: false,
             list: None,
@@ -114,10 +127,16 @@ impl World {
     }
 
     fn go(&mut self, next: Move) {
+        if matches!(next, Move::Step { .. } | Move::Bear { .. } | Move::Change { .. } | Move::Die { .. }) {
+            self.wake();
+        }
         match next {
             Move::Step { step, lost } => {
                 self.kernel.step(step);
                 self.record(lost);
+            }
+            Move::Bear { parent, pid, late, lost } => {
+                self.bear(Step::Fork { parent, pid, blind: false }, late, lost)
             }
             Move::Change { who } => {
                 let who = usize::from(who) % self.kernel.living.len();
@@ -149,7 +168,8 @@ impl World {
             self.core.handle_timeout(self.kernel.time_ns);
             self.carry_out();
         }
-        let quiet = self.ring.is_empty() && self.unmade.is_empty() && self.lost.is_empty();
+        let made = self.unmade.is_empty() && self.newborn.as_ref().is_none_or(|child| child.unmade.is_none());
+        let quiet = self.ring.is_empty() && made && self.lost.is_empty();
         if quiet && self.core.is_certain() {
             self.assert_complete();
         }
@@ -162,6 +182,23 @@ impl World {
             facts.iter().map(|(&id, &(.., program))| (id, program)).collect()
         };
         assert_eq!(programs(&table), programs(&truth));
+    }
+
+    fn bear(&mut self, fork: Step, late: bool, lost: bool) {
+        let before = self.kernel.living_ids();
+        self.kernel.step(fork);
+        let child = self.kernel.living_ids().difference(&before).next().copied();
+        let unmade = late.then(|| (std::mem::take(&mut self.kernel.told), lost));
+        self.newborn = child.map(|id| Newborn { id, unmade });
+        self.record(lost);
+    }
+
+    /// The call that made the newborn is over.
+    fn wake(&mut self) {
+        if let Some(Newborn { unmade: Some((told, lost)), .. }) = self.newborn.take() {
+            self.kernel.told = told;
+            self.record(lost);
+        }
     }
 
     fn bury(&mut self, lost: bool) {
@@ -234,7 +271,12 @@ impl World {
         }
         let Some(list) = &mut self.list else { return };
         let dying = self.kernel.dying.iter().map(|&task| Task { flags: TASK_ENDING, ..task });
-        for task in self.kernel.living.iter().copied().chain(dying) {
+        let newborn = self.newborn.as_ref().map(|child| child.id);
+        let living = self.kernel.living.iter().map(|&task| {
+            let flags = if newborn == Some(task.key.into()) { TASK_NEW } else { 0 };
+            Task { flags, ..task }
+        });
+        for task in living.chain(dying) {
             if (list.next..until).contains(&task.key.tgid) {
                 let header = testkit::header(Kind::SNAPSHOT, self.kernel.time_ns);
                 list.found.push(Snapshot { header, task });
@@ -261,6 +303,7 @@ impl World {
 
     /// Lets everything come to rest, with one more sweep for what nothing tells.
     fn finish(&mut self) {
+        self.wake();
         while !self.unmade.is_empty() {
             self.bury(false);
         }
@@ -375,5 +418,17 @@ proptest! {
         let world = play(&moves);
         let Drift { inserted, ended, programs, .. } = world.drift();
         prop_assert_eq!((inserted, ended, programs), (0, 0, 0));
+    }
+}
+
+/// The parent was preempted between the list and the fork hook while a sweep read the list: nothing is lost.
+#[test]
+fn a_child_in_the_list_before_its_record_is_no_drift() {
+    let bear = |late| Move::Bear { parent: 0, pid: 3, late, lost: false };
+    for late in [true, false] {
+        let world = play(&[Move::Sweep, bear(late), Move::List { until: 15 }, Move::Settle]);
+        assert_eq!(world.drift(), Drift::default(), "late: {late}");
+        let forks = world.events.iter().filter(|event| matches!(event.action, Action::Fork { .. })).count();
+        assert_eq!(forks, 1);
     }
 }
