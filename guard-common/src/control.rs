@@ -108,7 +108,20 @@ pub struct Thread {
     pub cpu: u32,
 }
 
-/// The entry of the map `LONG_RUN`, one for each CPU: who last had that CPU for long. All times are on the monotonic clock.
+/// The entry of the map `LONG_RUNS`, one for each CPU: who lately had that CPU for long. All times are on the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct LongRuns {
+    /// The longest, for as long after its end as it lasted.
+    pub longest: LongRun,
+    /// The longest since that one's end, for as long as it lasted. Whoever began to wait after the end of the longest waited for
+    /// this one.
+    pub since: LongRun,
+    /// When one that seemed to have run for long last left the CPU.
+    pub left_ns: u64,
+}
+
+/// One process's time on a CPU.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct LongRun {
@@ -120,8 +133,6 @@ pub struct LongRun {
     pub ran_ns: u64,
     /// Until when.
     pub until_ns: u64,
-    /// When one that seemed to have run for long last left the CPU.
-    pub left_ns: u64,
 }
 
 /// In the first word of the map `PROBE`: the probing thread's next clone is to take its time. The
@@ -134,7 +145,7 @@ const _: () = assert!(size_of::<Control>() == 48);
 const _: () = assert!(size_of::<CpuLatency>() == (WAITS * LATENCY_BUCKETS + 8) * 8);
 const _: () = assert!(size_of::<CpuLatency>().is_multiple_of(64));
 const _: () = assert!(size_of::<Thread>() == 72);
-const _: () = assert!(size_of::<LongRun>() == 56);
+const _: () = assert!(size_of::<LongRuns>() == 104);
 
 #[cfg(feature = "user")]
 // SAFETY: `#[repr(C)]`, integers only, no padding (asserted above).

@@ -2,7 +2,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
-use guard_common::control::{Control, CpuCounters, CpuLatency, GroupsOfPids, LongRun, Thread, Tombstone};
+use guard_common::control::{Control, CpuCounters, CpuLatency, GroupsOfPids, LongRuns, Thread, Tombstone};
 use guard_common::limits::{EXEC_NOTES, EXIT_CLAIMS, PROBE_SINK_BYTES, RING_BYTES, TOMBSTONES};
 use guard_common::wire::ProcKey;
 
@@ -37,7 +37,7 @@ pub(crate) static LATENCY: Array<CpuLatency> = Array::with_max_entries(1, MMAPAB
 
 /// Who last had this CPU for long.
 #[map]
-pub(crate) static LONG_RUN: PerCpuArray<LongRun> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static LONG_RUNS: PerCpuArray<LongRuns> = PerCpuArray::with_max_entries(1, 0);
 
 /// Processes whose exit one of several last threads has taken upon itself.
 #[map]

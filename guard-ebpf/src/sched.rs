@@ -15,7 +15,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_smp_processor_i
 use aya_ebpf::programs::BtfTracePointContext;
 use guard_common::config::{HAS_SWITCH_STATE, WATCH_LATENCY};
 use guard_common::control::{
-    CpuLatency, Thread, WAIT_INVOLUNTARY, WAIT_RUN_QUEUE, WAIT_UNINTERRUPTIBLE, WAIT_VOLUNTARY,
+    CpuLatency, LongRun, Thread, WAIT_INVOLUNTARY, WAIT_RUN_QUEUE, WAIT_UNINTERRUPTIBLE, WAIT_VOLUNTARY,
 };
 use guard_common::layout::ABSENT;
 use guard_common::limits::LATENCY_BUCKETS;
@@ -23,7 +23,7 @@ use guard_common::wire::{Kind, ProcKey, STALL_RUN_QUEUE, STALL_UNINTERRUPTIBLE, 
 
 use crate::config::{config, offset};
 use crate::emit::{self, Attempt};
-use crate::maps::{LATENCY, LONG_RUN, THREADS};
+use crate::maps::{LATENCY, LONG_RUNS, THREADS};
 use crate::read::{Kernel, Typed, Untyped};
 use crate::{filter, task, watch};
 
@@ -146,19 +146,45 @@ fn long_run(task: Typed) {
     if ran_ns < config!(stall_run_queue_ns) / 2 {
         return;
     }
-    let Some(run) = LONG_RUN.get_ptr_mut(0) else { return };
+    let Some(runs) = LONG_RUNS.get_ptr_mut(0) else { return };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: this CPU's entry, and interrupts are disabled.
     unsafe {
         // Nobody ran for longer than since another such one left.
-        let ran_ns = ran_ns.min(now.saturating_sub((*run).left_ns));
-        (*run).left_ns = now;
-        // A longer one keeps its place for as long as it ran.
-        let outlasted = ran_ns < (*run).ran_ns && now.saturating_sub((*run).until_ns) < (*run).ran_ns;
-        if ran_ns < config!(stall_run_queue_ns) / 2 || outlasted {
+        let ran_ns = ran_ns.min(now.saturating_sub((*runs).left_ns));
+        (*runs).left_ns = now;
+        if ran_ns < config!(stall_run_queue_ns) / 2 {
             return;
         }
+        let (longest, since) = (&raw mut (*runs).longest, &raw mut (*runs).since);
+        if !outlasts(longest, ran_ns, now) {
+            write(longest, task, ran_ns, now);
+            (*since).ran_ns = 0;
+        } else if !outlasts(since, ran_ns, now) {
+            write(since, task, ran_ns, now);
+        }
+    }
+}
+
+/// Whether a run keeps its place: it lasted longer than another one that ends now, and ended less than that ago.
+///
+/// # Safety
+/// It is of this CPU's entry, and interrupts are disabled.
+#[inline(always)]
+unsafe fn outlasts(run: *const LongRun, ran_ns: u64, now: u64) -> bool {
+    // SAFETY: this function's own condition.
+    unsafe { ran_ns < (*run).ran_ns && now.saturating_sub((*run).until_ns) < (*run).ran_ns }
+}
+
+/// Writes down who ran for long until now.
+///
+/// # Safety
+/// It is of this CPU's entry, and interrupts are disabled.
+#[inline(always)]
+unsafe fn write(run: *mut LongRun, task: Typed, ran_ns: u64, now: u64) {
+    // SAFETY: this function's own condition.
+    unsafe {
         (&raw mut (*run).process).write(task::key(task));
         (&raw mut (*run).comm).write(task::comm(task));
         (*run).ran_ns = ran_ns;
@@ -292,11 +318,16 @@ fn tell(thread: *mut Thread, switch: (Typed, Typed), what: u32, waited_ns: u64, 
 /// Who had the CPU while a thread waited.
 #[inline(always)]
 fn instead(thread: *mut Thread, previous: Typed, since_ns: u64) -> (ProcKey, [u64; 2]) {
-    if let Some(run) = LONG_RUN.get_ptr(0) {
+    if let Some(runs) = LONG_RUNS.get_ptr(0) {
         // SAFETY: this CPU's entry, and interrupts are disabled.
         unsafe {
-            if (*run).until_ns > since_ns {
-                return ((*run).process, (*run).comm);
+            let (longest, since) = (&raw const (*runs).longest, &raw const (*runs).since);
+            let (of_longest_ns, of_since_ns) = (within(longest, since_ns), within(since, since_ns));
+            if of_longest_ns != 0 && of_longest_ns >= of_since_ns {
+                return ((*longest).process, (*longest).comm);
+            }
+            if of_since_ns != 0 {
+                return ((*since).process, (*since).comm);
             }
         }
     }
@@ -307,6 +338,16 @@ fn instead(thread: *mut Thread, previous: Typed, since_ns: u64) -> (ProcKey, [u6
         }
     }
     (task::key(previous), task::comm(previous))
+}
+
+/// How much of a run was after a time.
+///
+/// # Safety
+/// It is of this CPU's entry, and interrupts are disabled.
+#[inline(always)]
+unsafe fn within(run: *const LongRun, since_ns: u64) -> u64 {
+    // SAFETY: this function's own condition.
+    unsafe { (*run).until_ns.saturating_sub(since_ns).min((*run).ran_ns) }
 }
 
 /// A thread ends. The last one of its group is not watched any more when it leaves its CPU for good.

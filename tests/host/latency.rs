@@ -90,6 +90,27 @@ fn one_that_ran_for_a_moment_after_the_hog_is_not_named_also_if_the_wake_up_came
     a_stall_names_the_hog(&["inherit", "--ms", "300"])
 }
 
+#[test]
+fn of_two_that_ran_during_the_wait_the_longer_is_named_whoever_ran_for_longer_before() -> Result<()> {
+    // As seen once: the waiting one was woken behind the heir, the hog came, and somebody had held the CPU for longer than
+    // the hog just before.
+    // All together is below what real-time processes get of a second (0.95 s).
+    let workload = ["inherit", "--ms", "200", "--before", "450", "--early", "120"];
+    let (_, truth, trace) = waits_of(&workload, &[])?;
+    let held = truth.one("held")?;
+    let held_ns = held.number("ns")?;
+    let waited_for_both = |stall: &&Record| {
+        stall.number("processguard.stall.waited_ns").is_ok_and(|waited_ns| waited_ns >= held_ns)
+    };
+    // The first one, if it is there, is that behind whoever ran before.
+    let stalls = stalls(&trace, "run_queue");
+    let stall =
+        stalls.iter().copied().rfind(waited_for_both).with_context(|| format!("no stall: {stalls:?}"))?;
+    assert_eq!(stall.text("processguard.stall.instead.name")?, "pg-hog", "{stalls:?}");
+    assert_eq!(stall.number("processguard.stall.instead.pid")?, held.pid()?);
+    Ok(())
+}
+
 fn a_stall_names_the_hog(workload: &[&str]) -> Result<()> {
     let (pid, truth, trace) = waits_of(workload, &[])?;
     let held = truth.one("held")?;

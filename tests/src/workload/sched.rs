@@ -1,11 +1,11 @@
 //! Threads that wait for known times.
 
 use std::hint::spin_loop;
-use std::io::{Read as _, Write as _};
+use std::io::{PipeReader, Read as _, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::json;
 
 use super::Args;
@@ -33,63 +33,141 @@ pub(super) fn starve(args: &Args) -> Result<()> {
     let time = Duration::from_millis(args.number("ms", 300)?);
     let cpu = sched::last_cpu()?;
     sched::pin(cpu)?;
-    let mut truth = Truth::open(args)?;
-    let hog = hog(args, cpu, time, || Ok(()))?;
-    let end = Instant::now() + Duration::from_millis(200) + time;
-    while Instant::now() < end {
-        thread::sleep(Duration::from_millis(1));
-    }
-    truth.line(&hog.wait("hog")?)
+    until_kept_out(args, cpu, Duration::ZERO, || {
+        let hog = Hog::new(time, || Ok(()))?;
+        let end = Instant::now() + Duration::from_millis(200) + time;
+        let mut out = KeptOut::new();
+        while Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+            out.runs();
+        }
+        Ok((hog, out))
+    })
 }
 
-/// `inherit [--ms N]`: is woken from another CPU every millisecond, while a process holds its own for so long
-/// and leaves it to a third one, which runs there for a moment only.
+/// `inherit [--ms N] [--before N] [--early N]`: is woken from another CPU every millisecond, while a process holds its own for so
+/// long and leaves it to a third one, which runs there for a moment only. Before all that another one held the CPU for some
+/// milliseconds, or the third one has it early, for so many, until it is taken from it and after.
 pub(super) fn inherit(args: &Args) -> Result<()> {
-    let time = Duration::from_millis(args.number("ms", 300)?);
+    let milliseconds =
+        |name, default| Ok::<_, anyhow::Error>(Duration::from_millis(args.number(name, default)?));
+    let (time, before, early) =
+        (milliseconds("ms", 300)?, milliseconds("before", 0)?, milliseconds("early", 0)?);
     let (cpu, other) = (sched::last_cpu()?, 0);
     ensure!(cpu != other, "this machine has one CPU");
     sched::pin(cpu)?;
-    let mut truth = Truth::open(args)?;
-    let (mut heir_waits, mut to_heir) = std::io::pipe().context("pipe")?;
-    let heir = Child::fork(|| {
-        sys::set_name("pg-heir")?;
-        sched::become_realtime(10)?;
-        heir_waits.read_exact(&mut [0])?;
-        spin_until(Instant::now() + Duration::from_micros(100));
-        Ok(0)
-    })?;
-    let hog = hog(args, cpu, time, || Ok(to_heir.write_all(&[0])?))?;
-    let (mut woken, mut waker) = std::io::pipe().context("pipe")?;
     let wakes = 200 + args.number("ms", 300)?;
-    let waking = Child::fork(|| {
-        sched::pin(other)?;
-        for _ in 0..wakes {
-            thread::sleep(Duration::from_millis(1));
-            waker.write_all(&[0])?;
+    until_kept_out(args, cpu, early / 2, || {
+        let before = Child::fork(|| {
+            sys::set_name("pg-before")?;
+            sched::become_realtime(50)?;
+            spin_until(Instant::now() + before);
+            Ok(0)
+        })?;
+        before.wait("the one before")?;
+        let (mut heir_waits, mut to_heir) = std::io::pipe().context("pipe")?;
+        let heir = Child::fork(|| {
+            sys::set_name("pg-heir")?;
+            sched::become_realtime(10)?;
+            if !early.is_zero() {
+                thread::sleep(UNTIL_HOG / 2);
+                spin_until(Instant::now() + early);
+            }
+            heir_waits.read_exact(&mut [0])?;
+            spin_until(Instant::now() + Duration::from_micros(100));
+            Ok(0)
+        })?;
+        let hog = Hog::new(time, || Ok(to_heir.write_all(&[0])?))?;
+        let (mut woken, mut waker) = std::io::pipe().context("pipe")?;
+        let waking = Child::fork(|| {
+            sched::pin(other)?;
+            for _ in 0..wakes {
+                thread::sleep(Duration::from_millis(1));
+                waker.write_all(&[0])?;
+            }
+            Ok(0)
+        })?;
+        drop(waker);
+        let mut out = KeptOut::new();
+        while woken.read(&mut [0; 512])? != 0 {
+            out.runs();
         }
-        Ok(0)
-    })?;
-    drop(waker);
-    while woken.read(&mut [0; 512])? != 0 {}
-    waking.wait("waker")?;
-    heir.wait("heir")?;
-    truth.line(&hog.wait("hog")?)
+        waking.wait("waker")?;
+        heir.wait("heir")?;
+        Ok((hog, out))
+    })
 }
 
+/// Tries until it was kept from the CPU for all the time of the hog, and more: since 6.12 the kernel gives all others a share of
+/// each second (`fair_server`), which may be due just then. Tells of that time only.
+fn until_kept_out(
+    args: &Args,
+    cpu: usize,
+    more: Duration,
+    mut once: impl FnMut() -> Result<(Hog, KeptOut)>,
+) -> Result<()> {
+    let mut truth = Truth::open(args)?;
+    for _ in 0..5 {
+        let (hog, out) = once()?;
+        let (pid, held) = (hog.child.pid, hog.end()?);
+        if out.longest >= held + more {
+            let ns = u64::try_from(held.as_nanos())?;
+            return truth.line(&json!({ "what": "held", "pid": pid, "cpu": cpu, "ns": ns }));
+        }
+    }
+    bail!("the CPU was never held for so long without a break")
+}
+
+/// The longest time in which a process did not run.
+struct KeptOut {
+    ran: Instant,
+    longest: Duration,
+}
+
+impl KeptOut {
+    fn new() -> Self {
+        Self { ran: Instant::now(), longest: Duration::ZERO }
+    }
+
+    fn runs(&mut self) {
+        self.longest = self.longest.max(self.ran.elapsed());
+        self.ran = Instant::now();
+    }
+}
+
+/// How long after its start a hog takes the CPU.
+const UNTIL_HOG: Duration = Duration::from_millis(100);
+
 /// A process that in a while holds the CPU for so long, does what it is told, and ends.
-fn hog(args: &Args, cpu: usize, time: Duration, at_end: impl FnOnce() -> Result<()>) -> Result<Child> {
-    Child::fork(|| {
-        sys::set_name("pg-hog")?;
-        thread::sleep(Duration::from_millis(100));
-        sched::become_realtime(50)?;
-        let (began, began_ns) = (Instant::now(), sys::boottime_ns());
-        spin_until(began + time);
-        at_end()?;
-        let ended_ns = sys::boottime_ns();
-        let line = json!({ "what": "held", "pid": sys::pid(), "cpu": cpu, "ns": ended_ns - began_ns });
-        Truth::open(args)?.line(&line)?;
-        Ok(0)
-    })
+struct Hog {
+    child: Child,
+    held: PipeReader,
+}
+
+impl Hog {
+    fn new(time: Duration, at_end: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let (held, mut tell) = std::io::pipe().context("pipe")?;
+        let child = Child::fork(|| {
+            sys::set_name("pg-hog")?;
+            thread::sleep(UNTIL_HOG);
+            sched::become_realtime(50)?;
+            let began = Instant::now();
+            spin_until(began + time);
+            at_end()?;
+            let held_ns = u64::try_from(began.elapsed().as_nanos())?;
+            tell.write_all(&held_ns.to_ne_bytes())?;
+            Ok(0)
+        })?;
+        Ok(Self { child, held })
+    }
+
+    /// For how long it held the CPU.
+    fn end(mut self) -> Result<Duration> {
+        self.child.wait("hog")?;
+        let mut held_ns = [0; 8];
+        self.held.read_exact(&mut held_ns)?;
+        Ok(Duration::from_nanos(u64::from_ne_bytes(held_ns)))
+    }
 }
 
 /// `blocked [--ms N]`: sleeps for so long in a way that no signal ends.
