@@ -94,7 +94,7 @@ fn one_that_ran_for_a_moment_after_the_hog_is_not_named_also_if_the_wake_up_came
 fn of_two_that_ran_during_the_wait_the_longer_is_named_whoever_ran_for_longer_before() -> Result<()> {
     // As seen once: the waiting one was woken behind the heir, the hog came, and somebody had held the CPU for longer than
     // the hog just before.
-    let workload = ["inherit", "--ms", "200", "--before", "450", "--early", "120"];
+    let workload = ["inherit", "--ms", "150", "--before", "300", "--early", "120"];
     let (_, truth, trace) = waits_of(&workload, &[])?;
     let held = truth.one("held")?;
     let held_ns = held.number("ns")?;

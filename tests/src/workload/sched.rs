@@ -57,9 +57,10 @@ pub(super) fn inherit(args: &Args) -> Result<()> {
     ensure!(cpu != other, "this machine has one CPU");
     sched::pin(cpu)?;
     let wakes = 200 + args.number("ms", 300)?;
-    until_kept_out(args, cpu, early / 2, || {
+    until_kept_out(args, cpu, early / 4, || {
         let before = Child::fork(|| {
             sys::set_name("pg-before")?;
+            sched::become_realtime(50)?;
             spin_until(Instant::now() + before);
             Ok(0)
         })?;
@@ -150,8 +151,9 @@ impl Hog {
         let (held, mut tell) = std::io::pipe().context("pipe")?;
         let child = Child::fork(|| {
             sys::set_name("pg-hog")?;
-            thread::sleep(UNTIL_HOG);
+            // First: else whoever waits for the CPU too may get it before.
             sched::become_realtime(50)?;
+            thread::sleep(UNTIL_HOG);
             let began = Instant::now();
             spin_until(began + time);
             at_end()?;

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{kernels::Image, outcome::Outcome};
+use super::{emulator::Emulator, kernels::Image, outcome::Outcome};
 use crate::sh;
 
 /// No console but the first serial port; the security modules that matter to us; `mitigations=off` halves
@@ -22,6 +22,7 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off lsm=loc
 
 /// What a machine needs to run.
 pub(super) struct Plan<'a> {
+    pub(super) emulator: &'a Emulator,
     pub(super) image: &'a Image,
     pub(super) initramfs: &'a Path,
     /// Which of how many parts of the tests it runs, counted from 0.
@@ -85,8 +86,7 @@ impl Plan<'_> {
     }
 
     fn qemu(&self) -> Result<Command> {
-        let program = sh::find_program("qemu-system-x86_64");
-        let mut qemu = Command::new(program.context("no qemu; remedy: cargo xtask setup")?);
+        let mut qemu = self.emulator.command();
         // Hardware virtualisation is not there on build machines, so it is not even asked for.
         // One thread for both processors: with one each, this qemu can run an instruction that the guest has just
         // patched away (seen: int3 of a tracepoint being attached, and a panic), which no real machine does.

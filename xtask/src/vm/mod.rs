@@ -3,12 +3,14 @@
 //! ```text
 //! archive.rs -> kernels.rs   a kernel as Debian ships it, kept below target/vm/kernels
 //! programs.rs -> cpio.rs     our programs, static, and the tools that the tests call
+//! emulator.rs                a qemu that is new enough, kept below target/vm/qemu
 //! machine.rs <-> init.sh     boot, probe, one test after the other
 //! outcome.rs -> table.rs     kernel x test; what did not run is red
 //! ```
 
 mod archive;
 mod cpio;
+mod emulator;
 mod kernels;
 mod machine;
 mod outcome;
@@ -30,6 +32,7 @@ use crate::{
     setup::{self, Scope},
     sh,
 };
+use emulator::Emulator;
 use kernels::{Image, Kernel};
 use machine::{Broken, Plan};
 use outcome::Outcome;
@@ -143,11 +146,12 @@ fn run(
     let began = Instant::now();
     let cache = sh::workspace().join("target/vm");
     let _lock = lock(&cache)?;
+    let emulator = Emulator::find(&cache)?;
     let images = kernels::images(wanted, &cache)?;
     let initramfs = cache.join("initramfs");
     fs::write(&initramfs, programs.pack(&tests, scale.name, scale.test)?).context("write the initramfs")?;
     println!("{} tests on {} kernels, scale {}", tests.len(), images.len(), scale.name);
-    let run = Run { images, initramfs, logs: cache.join("logs"), tests, limit: scale.machine };
+    let run = Run { emulator, images, initramfs, logs: cache.join("logs"), tests, limit: scale.machine };
     let outcomes = run.boot_all(jobs)?;
     run.conclude(&outcomes, began)
 }
@@ -165,6 +169,7 @@ fn lock(cache: &Path) -> Result<File> {
 
 /// What is to be done: all of it is known before the first machine starts.
 struct Run {
+    emulator: Emulator,
     images: Vec<Image>,
     initramfs: PathBuf,
     logs: PathBuf,
@@ -216,8 +221,14 @@ impl Run {
         };
         let tests = (1..=self.tests.len()).filter(|line| line % parts == part).count();
         let directory = self.logs.join(image.version).join((part + 1).to_string());
-        let plan =
-            Plan { image, initramfs: &self.initramfs, part: (part, parts), directory, limit: self.limit };
+        let plan = Plan {
+            emulator: &self.emulator,
+            image,
+            initramfs: &self.initramfs,
+            part: (part, parts),
+            directory,
+            limit: self.limit,
+        };
         let (mut booted, mut told) = (false, 0);
         let (outcome, broken) = plan.run(|so_far| {
             if let (false, Some((release, modules))) = (booted, &so_far.kernel) {
