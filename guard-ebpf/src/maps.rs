@@ -35,7 +35,7 @@ pub(crate) static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(1, 0
 #[map]
 pub(crate) static LATENCY: Array<CpuLatency> = Array::with_max_entries(1, MMAPABLE);
 
-/// Who last had this CPU for long.
+/// Who lately had this CPU for long.
 #[map]
 pub(crate) static LONG_RUNS: PerCpuArray<LongRuns> = PerCpuArray::with_max_entries(1, 0);
 

@@ -158,11 +158,17 @@ fn long_run(task: Typed) {
             return;
         }
         let (longest, since) = (&raw mut (*runs).longest, &raw mut (*runs).since);
-        if !outlasts(longest, ran_ns, now) {
-            write(longest, task, ran_ns, now);
-            (*since).ran_ns = 0;
-        } else if !outlasts(since, ran_ns, now) {
-            write(since, task, ran_ns, now);
+        match (outlasts(longest, ran_ns, now), outlasts(since, ran_ns, now)) {
+            (true, true) => {}
+            (true, false) => write(since, task, ran_ns, now),
+            (false, true) => {
+                longest.write(since.read());
+                write(since, task, ran_ns, now);
+            }
+            (false, false) => {
+                write(longest, task, ran_ns, now);
+                (*since).ran_ns = 0;
+            }
         }
     }
 }

@@ -19,11 +19,11 @@ pub fn complete(trace: &Trace, truth: &Truth, what: &str) -> Result<i64> {
         let records = trace.of(child)?;
         let mut of_kind = records.iter().filter(|record| record.action() == what);
         let Some(record) = of_kind.next() else { continue };
+        ensure!(of_kind.next().is_none(), "doubled: {records:?}");
         // Told because nobody is there any more: its own record is among the lost.
         if record.text("processguard.cause.kind").is_ok_and(|kind| kind == "record_lost") {
             continue;
         }
-        ensure!(of_kind.next().is_none(), "doubled: {records:?}");
         match what {
             "fork" => assert_eq!(record.number("process.parent.pid")?, i64::from(truth.workload)),
             "exec" => assert_eq!(record.number("process.args_count")?, child.number("args_count")?),

@@ -88,7 +88,7 @@ impl Plan<'_> {
     fn qemu(&self) -> Result<Command> {
         let mut qemu = self.emulator.command();
         // Hardware virtualisation is not there on build machines, so it is not even asked for.
-        // One thread for both processors: with one each, this qemu can run an instruction that the guest has just
+        // One thread for both processors: with one each, qemu 7.2 could run an instruction that the guest has just
         // patched away (seen: int3 of a tracepoint being attached, and a panic), which no real machine does.
         qemu.args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "1024"]);
         qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
