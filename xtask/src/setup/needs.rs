@@ -6,7 +6,7 @@ use super::{
     Scope,
     toolchain::{self, Compiler},
 };
-use crate::sh;
+use crate::{sh, vm};
 
 /// The version that the BPF object is linked with; another one may give another object.
 pub(super) const BPF_LINKER: &str = "0.13.0";
@@ -15,6 +15,36 @@ pub(super) const CARGO_DENY: &str = "0.20.2";
 /// bpf-linker's LLVM must be able to read what the compiler writes. Debian's rustc 1.96 has LLVM 22; what a
 /// nightly 1.101 with LLVM 23 wrote was read and loaded too, which LLVM does not promise.
 pub(super) const LLVM: u32 = 22;
+
+/// What the qemu of bookworm-backports is linked with: that is fetched where the system has none that is new enough
+/// (`vm/emulator.rs`), and not installed, since Debian 12's own parts of qemu and newer ones exclude each other.
+const QEMU_LIBRARIES: &[&str] = &[
+    "libaio1",
+    "libbpf1",
+    "libcapstone4",
+    "libfdt1",
+    "libfuse3-3",
+    "libglib2.0-0",
+    "libgmp10",
+    "libgnutls30",
+    "libhogweed6",
+    "libibverbs1",
+    "libjpeg62-turbo",
+    "libnettle8",
+    "libnuma1",
+    "libpixman-1-0",
+    "libpmem1",
+    "libpng16-16",
+    "librdmacm1",
+    "libsasl2-2",
+    "libseccomp2",
+    "libslirp0",
+    "libudev1",
+    "liburing2",
+    "libvdeplug2",
+    "libzstd1",
+    "zlib1g",
+];
 
 /// One tool.
 pub(super) struct Need {
@@ -152,8 +182,8 @@ pub(super) const TABLE: &[Need] = &[
         name: "qemu",
         scope: Scope::Test,
         purpose: "boots the kernels of the matrix",
-        find: || program("qemu-system-x86_64"),
-        source: Source::Packages(&["qemu-system-x86"]),
+        find: qemu,
+        source: Source::Packages(QEMU_LIBRARIES),
     },
     Need {
         name: "busybox",
@@ -193,6 +223,17 @@ pub(crate) fn cargo_deny() -> Option<PathBuf> {
 
 fn program(name: &str) -> Option<String> {
     sh::find_program(name).map(shown)
+}
+
+/// The system's, if it is new enough; else that all is there that a fetched one needs.
+fn qemu() -> Option<String> {
+    if let Some(program) = vm::installed_qemu() {
+        return Some(shown(program));
+    }
+    let mut query = Command::new("dpkg-query");
+    query.args(["--show", "--showformat", "${db:Status-Status}\n"]).args(QEMU_LIBRARIES);
+    let states = sh::output(&mut query).ok()?;
+    states.lines().all(|state| state == "installed").then(|| "the libraries of a fetched one".to_owned())
 }
 
 fn bpf_compiler() -> Option<String> {

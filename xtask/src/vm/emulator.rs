@@ -18,7 +18,7 @@ use crate::sh;
 /// The first release that is good enough.
 const MAJOR: u32 = 10;
 const SUITE: &[Suite] = &[(Place::Archive, "bookworm-backports")];
-/// What it needs besides the libraries that an installed one has brought: firmware.
+/// What it needs besides the libraries that the set-up brings: firmware.
 const PACKAGES: [&str; 3] = ["qemu-system-x86", "qemu-system-data", "seabios"];
 const PROGRAM: &str = "qemu-system-x86_64";
 
@@ -33,9 +33,8 @@ pub(super) struct Emulator {
 impl Emulator {
     /// The system's, if it is new enough; else that in the cache, which is filled first if it is empty.
     pub(super) fn find(cache: &Path) -> Result<Self> {
-        let installed = sh::find_program(PROGRAM).context("no qemu; remedy: cargo xtask setup")?;
-        if major(&installed).is_some_and(|major| major >= MAJOR) {
-            return Ok(Self { program: installed, firmware: Vec::new() });
+        if let Some(program) = installed() {
+            return Ok(Self { program, firmware: Vec::new() });
         }
         let directory = cache.join("qemu");
         if !directory.is_dir() {
@@ -53,6 +52,11 @@ impl Emulator {
         }
         qemu
     }
+}
+
+/// The system's own, if it is new enough.
+pub(crate) fn installed() -> Option<PathBuf> {
+    sh::find_program(PROGRAM).filter(|program| major(program).is_some_and(|major| major >= MAJOR))
 }
 
 /// `QEMU emulator version 7.2.22 (Debian ...)`

@@ -33,6 +33,7 @@ use crate::{
     sh,
 };
 use emulator::Emulator;
+pub(crate) use emulator::installed as installed_qemu;
 use kernels::{Image, Kernel};
 use machine::{Broken, Plan};
 use outcome::Outcome;
