@@ -1,7 +1,9 @@
 //! ProcessGuard's userspace: everything around the deciding core that touches the world.
 
 pub mod cli;
+pub mod client;
 pub mod clock;
+pub mod daemon;
 pub mod exit;
 pub mod feed;
 pub mod filter;

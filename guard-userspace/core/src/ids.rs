@@ -3,10 +3,11 @@
 use std::fmt;
 
 use guard_common::wire::ProcKey;
+use serde::{Deserialize, Serialize};
 
 /// A process within one boot: thread group id and start time of its leader. Together with the
 /// boot's id it names a process for ever; a bare pid is for display only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcId {
     /// Thread group id in the initial pid namespace; 0: no process.
     pub pid: u32,

@@ -15,6 +15,7 @@
 pub mod event;
 pub mod health;
 pub mod ids;
+pub mod incident;
 pub mod latency;
 pub mod names;
 #[macro_use]

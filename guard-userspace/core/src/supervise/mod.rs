@@ -46,6 +46,7 @@ mod clock;
 mod commands;
 mod dice;
 mod effect;
+mod facts;
 mod failover;
 mod fill;
 mod input;
@@ -67,6 +68,7 @@ pub use clock::Clock;
 pub use effect::{
     About, ActionId, Ask, Because, Deed, Effect, Notice, Plan, Question, ServiceState, Subject, What,
 };
+pub use facts::{CheckFacts, InstanceFacts, ServiceFacts, Used};
 pub use input::{Answer, Command, Done, Input, Refused};
 pub use reload::Disturbance;
 pub use supervisor::{Settings, Supervisor};

@@ -1,0 +1,1 @@
+//! Telling people: the journal, a program, a webhook.

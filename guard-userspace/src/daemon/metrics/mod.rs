@@ -1,0 +1,1 @@
+//! What dashboards read: OpenMetrics over HTTP.

@@ -1,0 +1,1 @@
+//! Questions to services, and their answers.

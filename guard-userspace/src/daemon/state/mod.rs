@@ -1,0 +1,1 @@
+//! What outlives the daemon: SQLite, and what it is written for.
