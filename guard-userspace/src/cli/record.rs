@@ -10,7 +10,7 @@ use super::trace::AttachBy;
 use super::values;
 use crate::exit::{Failure, HELP, say};
 use crate::feed::INTERVAL;
-use crate::holder::{Account, Holder, SOCKET, Settings};
+use crate::holder::{Account, Audience, Holder, SOCKET, Settings};
 use crate::recording::writer::Rotation;
 use crate::redact::{self, Redactor};
 use crate::sensor::pins::PINS;
@@ -107,7 +107,7 @@ fn concat_help() -> String {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let (quiet, interval, sweep) = (self.quiet, self.interval.unwrap_or(INTERVAL), self.sweep);
+        let quiet = self.quiet;
         let directory = escape::display(self.directory.as_os_str().as_encoded_bytes());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -128,7 +128,7 @@ impl Arguments {
                 let _ = stop.readable().await;
             };
             let pinned = holder.sensor().path().to_owned();
-            holder.run(listener, interval, sweep, stopped).await.inspect_err(|_| {
+            holder.run(listener, stopped).await.inspect_err(|_| {
                 if !quiet {
                     say(&format!(
                         "the sensor stays pinned at {}: the next `record` goes on with it, `processguard sensor detach` removes it",
@@ -158,6 +158,9 @@ impl Arguments {
             ring_size_matters: self.ring_size.is_some(),
             watched: self.watch,
             redactor: Redactor::new(self.redact),
+            interval: self.interval.unwrap_or(INTERVAL),
+            sweep: self.sweep,
+            audience: Audience::None,
         }
     }
 }

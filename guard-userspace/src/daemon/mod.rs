@@ -12,6 +12,7 @@
 pub mod alerts;
 pub mod api;
 pub mod door;
+pub mod gauges;
 pub mod hands;
 pub mod keeper;
 pub mod metrics;

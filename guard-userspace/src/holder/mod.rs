@@ -13,6 +13,7 @@ mod socket;
 mod subscribers;
 mod table;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +21,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use guard_common::decode::{self, Record};
 use guard_common::wire::{self, Kind, ProcKey};
-use guard_core::event::{ExitStatus, Gap, Lost};
+use guard_core::event::{Event, ExitStatus, Gap, Lost};
 use guard_core::ids::ProcId;
 use guard_core::process::AHEAD;
 use guard_core::{Core, Effect, Input};
+use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::clock;
@@ -36,8 +38,7 @@ use crate::sensor::pinned::Pinned;
 use crate::sensor::pins::Pins;
 use crate::sensor::{self, Options};
 use handover::Doubles;
-use socket::Listener;
-pub use socket::SOCKET;
+pub use socket::{Listener, SOCKET};
 use subscribers::Subscribers;
 
 /// Bytes of frames put down at once, at most, besides the last record.
@@ -65,6 +66,36 @@ pub struct Settings {
     pub watched: Vec<u32>,
     /// What is taken out of arguments.
     pub redactor: Redactor,
+    /// How long a crowd of records gathers.
+    pub interval: Duration,
+    /// How often the table is compared with the kernel's own list though nothing is known to be lost.
+    pub sweep: Duration,
+    /// Who else wants the events.
+    pub audience: Audience,
+}
+
+/// Who wants the events besides the recording and the subscribers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Nobody.
+    None,
+    /// Whoever runs the holder, by [`Holder::poll_event`], and who says of which ends the kernel need not remember the status any more.
+    Owner,
+}
+
+/// Why a turn is due.
+#[derive(Debug)]
+pub enum Due {
+    /// The ring may hold records, or what was held back is to be told.
+    Records,
+    /// Something can be read from the ring, after a silence.
+    Awake,
+    /// The table is to be compared.
+    Sweep,
+    /// Somebody subscribes.
+    Subscriber(UnixStream),
+    /// A subscriber wants no more than what happened until now.
+    Leaving(u64),
 }
 
 /// What was done.
@@ -100,6 +131,14 @@ pub struct Holder {
     records: u64,
     /// Sensors of other versions that this one is taking over from.
     doubles: Vec<Doubles>,
+    audience: Audience,
+    /// For the owner.
+    events: VecDeque<Event>,
+    interval: Duration,
+    sweep: Duration,
+    /// When the crowd has gathered; `None`: the first record is waited for.
+    gathered: Option<Instant>,
+    next_sweep: Instant,
     /// Last: nobody may take the sensor before all else is closed.
     _pins: Pins,
 }
@@ -158,8 +197,10 @@ impl Holder {
             _ if others.iter().any(|other| at == Some(other.instance())) => {}
             _ => writer.finish_file(),
         }
-        for key in resume.iter().flat_map(|resume| &resume.ended) {
-            sensor.forget(*key);
+        if settings.audience == Audience::None {
+            for key in resume.iter().flat_map(|resume| &resume.ended) {
+                sensor.forget(*key);
+            }
         }
         let found = sensor.processes()?;
         sensor.follow(&settings.watched, &found)?;
@@ -181,6 +222,12 @@ impl Holder {
             unsettled: None,
             records: 0,
             doubles: Vec::new(),
+            audience: settings.audience,
+            events: VecDeque::new(),
+            interval: settings.interval,
+            sweep: settings.sweep,
+            gathered: Some(Instant::now()),
+            next_sweep: Instant::now() + settings.sweep,
             _pins: pins,
         };
         let chain: Vec<_> = others.iter().chain([&holder.sensor]).map(Pinned::instance).collect();
@@ -212,46 +259,127 @@ impl Holder {
     pub async fn run(
         mut self,
         listener: Listener,
-        interval: Duration,
-        sweep: Duration,
         stop: impl Future<Output = ()>,
     ) -> Result<Account, Failure> {
         tokio::pin!(stop);
-        let mut next_sweep = Instant::now() + sweep;
-        let mut gathered = Some(Instant::now());
         loop {
-            let held = self.core.poll_timeout().map(feed::instant);
-            tokio::select! {
+            let due = tokio::select! {
                 biased;
                 () = &mut stop => break,
-                () = feed::at(gathered) => gathered = self.turn()?.then(|| Instant::now() + interval),
-                () = feed::at(held) => gathered = self.turn()?.then(|| Instant::now() + interval),
-                () = feed::at(Some(next_sweep)) => {
-                    next_sweep += sweep;
-                    self.begin_turn()?;
-                    self.put(&Frame::Sweep, Input::Sweep);
-                    self.end_turn()?;
-                    gathered = Some(Instant::now());
-                }
-                subscriber = listener.accept() => {
-                    // The table that it begins with knows whoever was there when it knocked.
-                    self.turn()?;
-                    let head = self.head();
-                    self.subscribers.add(subscriber, head);
-                    gathered = Some(Instant::now() + interval);
-                }
-                number = self.subscribers.leaving() => {
-                    self.turn()?;
-                    self.subscribers.remove(number);
-                    gathered = Some(Instant::now() + interval);
-                }
-                readable = self.sensor.readable(), if gathered.is_none() => {
-                    readable?;
-                    gathered = Some(Instant::now());
-                }
+                due = self.ready(&listener) => due?,
+            };
+            self.step(due)?;
+        }
+        self.finish().await
+    }
+
+    /// Waits until there is something to do. Costs nothing while nothing happens; dropping the future is safe.
+    ///
+    /// # Errors
+    /// If the ring cannot be polled.
+    pub async fn ready(&mut self, listener: &Listener) -> Result<Due, Failure> {
+        let held = self.core.poll_timeout().map(feed::instant);
+        Ok(tokio::select! {
+            biased;
+            () = feed::at(self.gathered) => Due::Records,
+            () = feed::at(held) => Due::Records,
+            () = feed::at(Some(self.next_sweep)) => Due::Sweep,
+            subscriber = listener.accept() => Due::Subscriber(subscriber),
+            number = self.subscribers.leaving() => Due::Leaving(number),
+            readable = self.sensor.readable(), if self.gathered.is_none() => {
+                readable?;
+                Due::Awake
+            }
+        })
+    }
+
+    /// Does what [`Holder::ready`] found.
+    ///
+    /// # Errors
+    /// If records cannot be read or put down.
+    pub fn step(&mut self, due: Due) -> Result<(), Failure> {
+        match due {
+            Due::Records => self.take_in()?,
+            Due::Awake => self.gathered = Some(Instant::now()),
+            Due::Sweep => {
+                self.next_sweep += self.sweep;
+                self.compare()?;
+            }
+            Due::Subscriber(subscriber) => {
+                // The table that it begins with knows whoever was there when it knocked.
+                self.turn()?;
+                let head = self.head();
+                self.subscribers.add(subscriber, head);
+                self.gathered = Some(Instant::now() + self.interval);
+            }
+            Due::Leaving(number) => {
+                self.turn()?;
+                self.subscribers.remove(number);
+                self.gathered = Some(Instant::now() + self.interval);
             }
         }
-        // What is there is put down; what comes later stays in the ring for the next holder.
+        Ok(())
+    }
+
+    /// Takes in what the ring holds, without waiting for the crowd to gather.
+    ///
+    /// # Errors
+    /// If records cannot be read or put down.
+    pub fn take_in(&mut self) -> Result<(), Failure> {
+        self.gathered = self.turn()?.then(|| Instant::now() + self.interval);
+        Ok(())
+    }
+
+    /// Has the table compared with the kernel's own list.
+    ///
+    /// # Errors
+    /// If records cannot be put down.
+    pub fn compare(&mut self) -> Result<(), Failure> {
+        self.begin_turn()?;
+        self.put(&Frame::Sweep, Input::Sweep);
+        self.end_turn()?;
+        self.gathered = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Tells the core what is in no record: samples. What follows from it is among the events.
+    ///
+    /// # Errors
+    /// If records cannot be put down.
+    pub fn tell<T>(&mut self, what: impl FnOnce(&mut Core) -> T) -> Result<T, Failure> {
+        self.begin_turn()?;
+        let told = what(&mut self.core);
+        self.end_turn()?;
+        Ok(told)
+    }
+
+    /// The next event, oldest first, if the owner is the audience; `None` until the next step.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What is known of the host.
+    #[must_use]
+    pub const fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Whose end the kernel need not remember any more: its owner has put it down.
+    pub fn forget(&mut self, id: ProcId) {
+        self.sensor.forget(ProcKey { start_ns: id.start_ns, tgid: id.pid, tid: 0 });
+    }
+
+    /// Records read so far, by kind, are told to the owner by the events; these are the losses since the sensor was attached.
+    #[must_use]
+    pub fn losses(&self) -> &[Lost] {
+        &self.told
+    }
+
+    /// Puts down what is there; what comes later stays in the ring for the next holder.
+    ///
+    /// # Errors
+    /// If records cannot be read or put down.
+    pub async fn finish(mut self) -> Result<Account, Failure> {
         self.asked_for_recursion = None;
         self.turn()?;
         self.subscribers.close().await;
@@ -274,7 +402,9 @@ impl Holder {
                 let told = self.sensor.tombstones().into_iter().map(|(key, _)| key);
                 // Of one that lives, as far as is known, the exit record is still to come.
                 let known = |key: &ProcKey| !self.core.processes().is_alive(ProcId::from(*key));
-                self.ended.extend(told.filter(known));
+                if self.audience == Audience::None {
+                    self.ended.extend(told.filter(known));
+                }
             }
             self.end_turn()?;
             if is_empty {
@@ -302,7 +432,8 @@ impl Holder {
 
     /// Reads records until the batch is full or the ring is empty for a moment.
     fn drain(&mut self) -> u64 {
-        let Self { sensor, core, redactor, batch, counts, ended, watching, doubles, .. } = self;
+        let notes_ends = self.watching && self.audience == Audience::None;
+        let Self { sensor, core, redactor, batch, counts, ended, doubles, .. } = self;
         let now_ns = self.now_ns;
         let mut records: u64 = 0;
         while batch.len() < BATCH_BYTES {
@@ -319,7 +450,7 @@ impl Holder {
                 if let Some(count) = counts.get_mut(record.kind().0 as usize) {
                     *count += 1;
                 }
-                if *watching && let Record::Exit(exit) = &record {
+                if notes_ends && let Record::Exit(exit) = &record {
                     ended.push(exit.task.key);
                 }
                 tell(batch, core, redactor, now_ns, (position, bytes), record);
@@ -376,7 +507,11 @@ impl Holder {
     fn answer(&mut self) -> Result<(), Failure> {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
-                Effect::Emit(_) => {}
+                Effect::Emit(event) => {
+                    if self.audience == Audience::Owner {
+                        self.events.push_back(event);
+                    }
+                }
                 Effect::Resync { cgroups } => self.resync(cgroups)?,
                 Effect::ReadProgram { id, exec_count } => {
                     if let Some(mut program) = self.sensor.program_of(id) {
