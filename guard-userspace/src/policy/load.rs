@@ -35,7 +35,12 @@ impl Policies {
     /// # Errors
     /// If a file cannot be read.
     pub fn read(paths: &[PathBuf], lacking: Lacking) -> Result<Self, Error> {
-        let texts = files::read(files::find(paths, Wanted::Policies)?)?;
+        Ok(Self::of(files::read(files::find(paths, Wanted::Policies)?)?, lacking))
+    }
+
+    /// The same of texts that were read already.
+    #[must_use]
+    pub fn of(texts: Vec<Text>, lacking: Lacking) -> Self {
         let sources: Vec<Source<'_>> = texts.iter().map(Text::source).collect();
         let count = texts.len();
         let mut loaded = patiently(&format!("checking {count} files"), || policy::load(&sources));
@@ -46,7 +51,7 @@ impl Policies {
             Lacking::Ignored => {}
         }
         findings.sort_by(|one, other| one.diagnostic.order(&other.diagnostic));
-        Ok(Self { texts, loaded, findings })
+        Self { texts, loaded, findings }
     }
 
     /// Reads policies that are to be used for something else than being checked: errors are shown at once, warnings are not.
