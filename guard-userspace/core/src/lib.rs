@@ -27,6 +27,8 @@ pub mod resources;
 pub mod select;
 pub mod supervise;
 
+pub mod trial;
+
 mod aged;
 mod core;
 mod groups;
