@@ -12,6 +12,7 @@
 pub mod alerts;
 pub mod api;
 pub mod door;
+mod flags;
 pub mod gauges;
 pub mod hands;
 pub mod keeper;
@@ -20,4 +21,5 @@ pub mod metrics;
 pub mod policies;
 pub mod probes;
 pub mod state;
+pub mod tally;
 mod told;
