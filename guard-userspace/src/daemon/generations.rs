@@ -1,0 +1,69 @@
+//! Sets of policies that were accepted, one after the other: which holds, and which held before.
+//!
+//! A new set is taken whole or not at all. It is put down before it holds, and it is on trial for a while: if restarts rise, the one
+//! before holds again. What was rolled back stays among the generations, so that it can be read.
+
+use std::sync::Arc;
+
+use guard_core::policy::PolicySet;
+use guard_core::trial::Trial;
+
+use super::door::Generation;
+use super::policies::{self, Accepted};
+
+/// How long a set is on trial, in nanoseconds: long enough for a leak of the slow kind to be none of its business.
+pub(super) const TRIAL_NS: u64 = 5 * 60 * 1_000_000_000;
+
+/// The set that holds, and its trial.
+#[derive(Debug)]
+pub(super) struct Generations {
+    set: Arc<PolicySet>,
+    current: Generation,
+    pub(super) trial: Trial,
+}
+
+impl Generations {
+    /// What holds from the start on.
+    pub(super) fn new(accepted: &Accepted, number: u64, why: String, unix_ns: i64) -> Self {
+        let current = generation(accepted, number, why, unix_ns, vec![]);
+        Self { set: Arc::clone(&accepted.set), current, trial: Trial::new(TRIAL_NS) }
+    }
+
+    pub(super) const fn current(&self) -> &Generation {
+        &self.current
+    }
+
+    pub(super) const fn set(&self) -> &Arc<PolicySet> {
+        &self.set
+    }
+
+    /// The generation that these would be, after the newest of all.
+    pub(super) fn next(&self, newest: u64, accepted: &Accepted, why: String, unix_ns: i64) -> Generation {
+        let changes = policies::changes(&self.set, &accepted.set);
+        generation(accepted, newest + 1, why, unix_ns, changes)
+    }
+
+    /// It holds from now on. One that came by rolling back is no trial: there may be nothing better.
+    pub(super) fn adopt(&mut self, generation: Generation, set: Arc<PolicySet>, on_trial: bool, now_ns: u64) {
+        (self.current, self.set) = (generation, set);
+        if on_trial { self.trial.begin(now_ns) } else { self.trial.end() }
+    }
+}
+
+fn generation(
+    accepted: &Accepted,
+    number: u64,
+    why: String,
+    unix_ns: i64,
+    changes: Vec<String>,
+) -> Generation {
+    Generation {
+        number,
+        accepted_unix_ns: unix_ns,
+        services: accepted.set.services.len(),
+        why,
+        active: true,
+        trial_until_unix_ns: None,
+        changes,
+    }
+}
