@@ -15,5 +15,6 @@ pub mod door;
 pub mod hands;
 pub mod keeper;
 pub mod metrics;
+pub mod others;
 pub mod probes;
 pub mod state;
