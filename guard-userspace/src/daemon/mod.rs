@@ -20,6 +20,7 @@ pub mod keeper;
 mod listening;
 pub mod metrics;
 pub mod policies;
+pub mod others;
 pub mod probes;
 pub mod settings;
 pub mod state;
