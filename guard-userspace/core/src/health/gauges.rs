@@ -9,7 +9,7 @@ use crate::latency::{GroupLatency, Histogram, Latency, Stall, Waited};
 use crate::limits::SAMPLES_STALE_NS;
 use crate::policy::model::{Check, CheckKind, EndStatus, Marker, Signal, Span};
 use crate::resources::{GroupResources, Percent, Pressure, Sample};
-use crate::supervise::Answer;
+use crate::supervise::{Answer, Used};
 
 /// How a main process ended, if that was no success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +226,12 @@ impl Gauges {
             Signal::PressureIo => pressure(self.group.io_pressure),
             _ => self.members.value(signal),
         }
+    }
+
+    /// What it uses, as sampled last.
+    #[must_use]
+    pub fn used(&self) -> Option<Used> {
+        self.members.used()
     }
 
     /// Whether what it uses was sampled lately.

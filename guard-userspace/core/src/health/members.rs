@@ -6,6 +6,7 @@ use crate::event::Exit;
 use crate::ids::ProcId;
 use crate::policy::model::Signal;
 use crate::resources::{Percent, Resources};
+use crate::supervise::Used;
 
 /// CPU time that counts as progress, in percent of one core.
 const BUSY_PERCENT: f64 = 1.0;
@@ -145,6 +146,17 @@ impl Members {
             Signal::IoWrite => Some(self.rates?.io?.1),
             _ => None,
         }
+    }
+
+    /// What all of them use, as sampled last.
+    pub(super) fn used(&self) -> Option<Used> {
+        let most = self.last.values().map(|member| member.used.open_files).max()?;
+        Some(Used {
+            cpu_percent: self.rates.map_or(0.0, |rates| rates.cpu_percent),
+            rss_bytes: self.rss_bytes,
+            open_files: most,
+            threads: u32::try_from(self.threads).unwrap_or(u32::MAX),
+        })
     }
 
     fn is_newborn(&self, id: ProcId) -> bool {

@@ -39,6 +39,13 @@ impl Window {
         self.budget.count.saturating_sub(self.used())
     }
 
+    /// The same, for whoever only looks.
+    pub(super) fn left_at(&self, now_ns: u64) -> u32 {
+        let gone = self.done.iter().take_while(|done| done.saturating_add(self.budget.within) <= now_ns);
+        let gone = u32::try_from(gone.count()).unwrap_or(u32::MAX);
+        self.budget.count.saturating_sub(self.used().saturating_sub(gone))
+    }
+
     /// How many are in the window or reserved.
     pub(super) fn used(&self) -> u32 {
         u32::try_from(self.done.len()).unwrap_or(u32::MAX).saturating_add(self.reserved)
@@ -92,6 +99,7 @@ mod tests {
         window.spend(60);
         assert_eq!((window.left(60), window.next_ns(60)), (0, Some(160)));
         window.spend(90);
+        assert_eq!((window.left_at(159), window.left_at(160)), (0, 1), "looking changes nothing");
         assert_eq!((window.left(159), window.left(160), window.next_ns(160)), (0, 1, Some(160)));
         window.reserve();
         window.release();

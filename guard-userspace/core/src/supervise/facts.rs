@@ -4,9 +4,16 @@ use std::sync::Arc;
 
 use crate::health::CheckState;
 use crate::ids::ProcId;
-use crate::policy::model::Service;
+use crate::policy::model::{Ladder, Scope, Service};
 
-use super::effect::ServiceState;
+use super::checks::Checks;
+use super::effect::{ActionId, ServiceState, Subject};
+use super::instance::{Instance, Phase};
+use super::ladder::{Climb, Key};
+use super::shared::Shared;
+use super::supervisor::Supervisor;
+use super::text;
+use super::unit::Unit;
 
 /// A service, as it is now. Times are nanoseconds since boot.
 #[derive(Clone, Debug)]
@@ -86,4 +93,93 @@ pub struct Used {
     pub open_files: u32,
     /// Threads.
     pub threads: u32,
+}
+
+impl Supervisor {
+    /// All services that have a policy, in order of name. What is left of a budget is as of the last input.
+    #[must_use]
+    pub fn facts(&self) -> Vec<ServiceFacts> {
+        let slots = self.shared.slots.values();
+        slots.filter_map(|slot| Some(self.units.get(slot)?.service_facts(&self.shared))).collect()
+    }
+
+    /// The service of this name, if it has a policy.
+    #[must_use]
+    pub fn facts_of(&self, service: &str) -> Option<ServiceFacts> {
+        let slot = self.shared.slots.get(service)?;
+        Some(self.units.get(slot)?.service_facts(&self.shared))
+    }
+
+    /// The names of all services that have a policy, in order.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.shared.slots.keys()
+    }
+
+    /// Whose a process is, and whether it is the main process. `None`: nobody's.
+    #[must_use]
+    pub fn whose(&self, id: ProcId) -> Option<(Subject, bool)> {
+        let member = self.shared.members.get(id)?;
+        let unit = self.units.get(&member.slot)?;
+        let is_main = unit.instances.get(&member.instance).and_then(Instance::main) == Some(id);
+        Some((unit.subject(Some(member.instance)), is_main))
+    }
+}
+
+impl Unit {
+    fn service_facts(&self, shared: &Shared) -> ServiceFacts {
+        ServiceFacts {
+            policy: Arc::clone(&self.policy),
+            state: self.state(),
+            why: self.why(),
+            since_ns: self.told_ns,
+            wanted: self.wanted,
+            target: self.target,
+            ready: self.ready(),
+            budget: (self.window.left_at(shared.now_ns), self.window.budget().count),
+            down_since_ns: self.down.map(|(since_ns, _)| since_ns),
+            role: shared.roles.held_with(self.slot),
+            instances: self.instances.values().map(|instance| self.instance_facts(instance)).collect(),
+            checks: self.check_facts(&self.checks, Scope::Service),
+            waiting: self.climbs.iter().filter_map(|(key, climb)| self.asked(key, climb)).collect(),
+        }
+    }
+
+    fn instance_facts(&self, instance: &Instance) -> InstanceFacts {
+        let next_ns = match &instance.phase {
+            Phase::Backoff { until_ns } => Some(*until_ns),
+            Phase::Held { retry_ns, .. } => *retry_ns,
+            _ => None,
+        };
+        let ready_ns = if let Phase::Up(up) = &instance.phase { up.ready_ns } else { None };
+        InstanceFacts {
+            number: instance.number,
+            state: instance.state(),
+            why: instance.why.what.clone(),
+            since_ns: instance.told_ns,
+            main: instance.main(),
+            ready_ns,
+            next_ns,
+            port: self.run().and_then(|run| run.port(instance.number)),
+            checks: self.check_facts(&instance.checks, Scope::Instance),
+            used: instance.main().and_then(|_| instance.checks.gauges.used()),
+        }
+    }
+
+    /// What the checks of one scope say.
+    fn check_facts(&self, checks: &Checks, scope: Scope) -> Vec<CheckFacts> {
+        let all = self.policy.checks.iter().zip(&self.names).zip(&checks.watches);
+        let said = all.filter(|((check, _), _)| check.scope == scope).map(|((_, name), watch)| CheckFacts {
+            name: Arc::clone(name),
+            state: watch.state(),
+            why: watch.monitor.as_ref().map_or_else(String::new, crate::health::Monitor::why),
+        });
+        said.collect()
+    }
+
+    /// The step of a ladder that waits for somebody's consent.
+    fn asked(&self, key: &Key, climb: &Climb) -> Option<(u64, String)> {
+        let (step, ActionId(id)) = climb.asks()?;
+        let ladder: &Ladder = self.policy.actions.get(&*key.1)?;
+        Some((id, text::act(&ladder.steps.get(step)?.act)))
+    }
 }

@@ -42,6 +42,8 @@ pub(super) struct Instance {
     pub(super) told_end: bool,
     /// The state that was told.
     pub(super) told: ServiceState,
+    /// Since when it is in it.
+    pub(super) told_ns: u64,
 }
 
 /// A reason, and since when it holds.
@@ -148,6 +150,7 @@ impl Instance {
             after: None,
             told_end: false,
             told: ServiceState::Stopped,
+            told_ns: now_ns,
         }
     }
 

@@ -435,6 +435,14 @@ impl Climb {
         }
     }
 
+    /// That step's place in its ladder, and its number.
+    pub(super) const fn asks(&self) -> Option<(usize, ActionId)> {
+        match self.stage {
+            Stage::Asking { step, id, .. } => Some((step, id)),
+            _ => None,
+        }
+    }
+
     /// A plan that it may wait for is carried out.
     pub(super) fn landed(&mut self, id: ActionId) {
         if let Stage::Doing { doing, .. } = &mut self.stage {

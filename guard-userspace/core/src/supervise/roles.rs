@@ -23,6 +23,8 @@ struct Role {
     holder: Option<Slot>,
     /// The last one that was given out. A fence that has seen a token refuses all that are smaller.
     token: u64,
+    /// The holder's own.
+    given: u64,
 }
 
 impl Roles {
@@ -55,15 +57,15 @@ impl Roles {
                 .clone()
                 .filter(|(slot, service)| members.contains(slot) && service.failover.is_some())
                 .min_by_key(|(slot, _)| is_standby(*slot));
-            let (holder, token) = match before {
-                Some(role) => (role.holder.filter(|holder| members.contains(holder)), role.token),
-                None => (first.map(|(slot, _)| slot), 1),
+            let (holder, token, given) = match before {
+                Some(role) => (role.holder.filter(|holder| members.contains(holder)), role.token, role.given),
+                None => (first.map(|(slot, _)| slot), 1, 1),
             };
             if before.is_none() {
                 new.extend(holder.map(|holder| (holder, token)));
             }
             self.of.extend(members.iter().map(|&slot| (slot, self.roles.len())));
-            self.roles.push(Role { members, holder, token });
+            self.roles.push(Role { members, holder, token, given });
         }
         new
     }
@@ -79,6 +81,11 @@ impl Roles {
     /// Who holds the role that this service can have.
     pub(super) fn holder(&self, slot: Slot) -> Option<Slot> {
         self.role(slot)?.holder
+    }
+
+    /// With which token this service holds the role, if it does.
+    pub(super) fn held_with(&self, slot: Slot) -> Option<u64> {
+        self.role(slot).filter(|role| role.holder == Some(slot)).map(|role| role.given)
     }
 
     /// A token that is larger than any before.
@@ -97,9 +104,9 @@ impl Roles {
     }
 
     /// This service holds the role.
-    pub(super) fn give(&mut self, slot: Slot) {
+    pub(super) fn give(&mut self, slot: Slot, token: u64) {
         if let Some(role) = self.role_mut(slot) {
-            role.holder = Some(slot);
+            (role.holder, role.given) = (Some(slot), token);
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) certain: bool,
     pub(super) seed: u64,
     pub(super) clock: Clock,
+    /// The time of the last turn.
+    pub(super) now_ns: u64,
     /// Services by name, without those that are gone and have processes left.
     pub(super) slots: BTreeMap<Arc<str>, Slot>,
     pub(super) roles: Roles,
@@ -94,6 +96,7 @@ impl Shared {
             certain: true,
             seed,
             clock,
+            now_ns: 0,
             slots: BTreeMap::new(),
             roles: Roles::default(),
             approvals: BTreeMap::new(),
@@ -182,7 +185,7 @@ impl Shared {
 
     /// A service holds the primary role from now on.
     pub(super) fn give_role(&mut self, slot: Slot, token: u64, now_ns: u64) {
-        self.roles.give(slot);
+        self.roles.give(slot, token);
         self.tell_role(slot, token, now_ns);
     }
 

@@ -289,6 +289,7 @@ impl Supervisor {
 
     /// Looks at every service that something happened to, until nothing follows from it any more.
     fn settle(&mut self, now_ns: u64) {
+        self.shared.now_ns = now_ns;
         while let Some(slot) = self.shared.poked.pop_first() {
             let Some(unit) = self.units.get_mut(&slot) else { continue };
             unit.advance(&mut Turn { now_ns, shared: &mut self.shared });

@@ -70,8 +70,10 @@ pub(super) struct Unit {
     pub(super) scale_why: Option<Why>,
     pub(super) stop_why: Option<Why>,
     told: ServiceState,
+    /// Since when it is in the state that was told.
+    pub(super) told_ns: u64,
     /// Since when fewer than its policy's `min` are ready, and whether it was told that this is too long.
-    down: Option<(u64, bool)>,
+    pub(super) down: Option<(u64, bool)>,
 }
 
 impl Unit {
@@ -104,6 +106,7 @@ impl Unit {
             scale_why: None,
             stop_why: None,
             told: ServiceState::Stopped,
+            told_ns: now_ns,
             down: None,
             policy,
         }
@@ -239,13 +242,13 @@ impl Unit {
             let state = instance.state();
             if state != instance.told {
                 changes.push((Some(instance.number), instance.told, state, instance.why.what.clone()));
-                instance.told = state;
+                (instance.told, instance.told_ns) = (state, turn.now_ns);
             }
         }
         let state = self.state();
         if state != self.told {
             changes.push((None, self.told, state, self.why()));
-            self.told = state;
+            (self.told, self.told_ns) = (state, turn.now_ns);
         }
         for (instance, from, to, why) in changes {
             turn.shared.tell(turn.now_ns, self.subject(instance), What::State { from, to, why });
@@ -341,7 +344,8 @@ impl Unit {
         }
     }
 
-    fn why(&self) -> String {
+    /// Why it is in its state.
+    pub(super) fn why(&self) -> String {
         if let Some((_, why)) = &self.hold {
             return why.what.clone();
         }

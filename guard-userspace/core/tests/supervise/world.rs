@@ -96,6 +96,10 @@ impl World {
         }
     }
 
+    pub(crate) const fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
     pub(crate) fn policies(&mut self, services: Vec<Service>) {
         self.policies_on(services, Host::default());
     }
