@@ -12,6 +12,7 @@
 pub mod alerts;
 pub mod api;
 pub mod door;
+pub mod fail;
 mod flags;
 pub mod gauges;
 mod generations;
@@ -19,8 +20,8 @@ pub mod hands;
 pub mod keeper;
 mod listening;
 pub mod metrics;
-pub mod policies;
 pub mod others;
+pub mod policies;
 pub mod probes;
 pub mod settings;
 pub mod state;

@@ -369,6 +369,12 @@ impl Holder {
         self.sensor.forget(ProcKey { start_ns: id.start_ns, tgid: id.pid, tid: 0 });
     }
 
+    /// How a watched process ended, if the kernel remembers it: when, and its status.
+    #[must_use]
+    pub fn tombstone(&self, id: ProcId) -> Option<(u64, ExitStatus)> {
+        self.sensor.tombstone(id).map(|tomb| (tomb.time_ns, ExitStatus::from_wait(tomb.status as u32)))
+    }
+
     /// Records read so far, by kind, are told to the owner by the events; these are the losses since the sensor was attached.
     #[must_use]
     pub fn losses(&self) -> &[Lost] {

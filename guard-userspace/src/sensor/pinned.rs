@@ -281,6 +281,12 @@ impl Pinned {
         self.tombstones.iter().filter_map(Result::ok).collect()
     }
 
+    /// How a watched process ended, if it did and that is not forgotten yet.
+    #[must_use]
+    pub fn tombstone(&self, id: ProcId) -> Option<Tombstone> {
+        self.tombstones.get(&ProcKey { start_ns: id.start_ns, tgid: id.pid, tid: 0 }, 0).ok()
+    }
+
     /// Forgets how a process ended: that is put down.
     pub fn forget(&mut self, key: ProcKey) {
         // Never watched, or forgotten by the kernel: as good.

@@ -1,0 +1,164 @@
+//! Plans carried out: at once where that takes microseconds, else by a task that answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use guard_core::event::Process;
+use guard_core::ids::ProcId;
+use guard_core::policy::model::Kill;
+use guard_core::supervise::{Deed, Done, Input, Plan, Refused};
+
+use super::alerts::Alert;
+use super::hands::{Prepared, Started};
+use super::others;
+use super::tally;
+use super::turn::Daemon;
+use crate::clock;
+use crate::exit::Failure;
+
+/// A deed that took its time.
+#[derive(Debug)]
+pub(super) enum Landed {
+    /// A process was started, or not, and why not.
+    Started(Plan, Result<Started, String>),
+    /// Anything else.
+    Done(Plan, Result<(), String>),
+}
+
+impl Daemon {
+    /// Carries out a plan. That it is intended is put down already.
+    pub(super) fn act(&mut self, plan: Plan) -> Result<(), Failure> {
+        self.teller.plan(&plan);
+        if !plan.act {
+            self.tally.action(tally::deed(&plan.deed), "observed");
+            return Ok(());
+        }
+        let is_alert = matches!(plan.deed, Deed::Alert { .. });
+        if !is_alert && !self.flags.is_on("act") {
+            let why = "acting is switched off on this host: `processguard flags act on` switches it on";
+            self.carried(plan, Err(why.to_owned()));
+            return Ok(());
+        }
+        let result = match &plan.deed {
+            Deed::Start { .. } => {
+                self.start(plan);
+                return Ok(());
+            }
+            Deed::RestartVia { via, timeout_ns } => {
+                let (via, timeout) = (via.clone(), Duration::from_nanos(*timeout_ns));
+                self.deeds.spawn(async move {
+                    let result = others::restart(&via, timeout).await;
+                    Landed::Done(plan, result)
+                });
+                return Ok(());
+            }
+            Deed::Run { command, environment, timeout_ns, .. } => {
+                let timeout = Duration::from_nanos(*timeout_ns);
+                let hook = self.hands.run_hook(command.clone(), environment.clone(), timeout);
+                self.deeds.spawn(async move { Landed::Done(plan, hook.await) });
+                return Ok(());
+            }
+            Deed::Signal { target, signal, all } => self.signal(plan.id.0, *target, *signal, *all),
+            Deed::Kill { target, kill } => self.kill(plan.id.0, *target, *kill),
+            Deed::Freeze(target) => self.in_room(*target, |room| room.freeze().map_err(in_words)),
+            Deed::Thaw(target) => self.in_room(*target, |room| room.thaw().map_err(in_words)),
+            Deed::Renice { target, nice } => {
+                let nice = *nice;
+                self.in_room(*target, |room| super::hands::renice(room, nice).map_err(in_words))
+            }
+            Deed::Alert { .. } => {
+                self.alert(&plan);
+                Ok(())
+            }
+        };
+        self.carried(plan, result);
+        Ok(())
+    }
+}
+
+impl Daemon {
+    /// Has a process started, by a thread of its own: an exec can wait for a dead file server, and others must not. What it follows
+    /// must be gone first, with all that its control group held.
+    fn start(&mut self, plan: Plan) {
+        let Deed::Start { run, notify, after } = &plan.deed else { return };
+        let policy = self.supervisor.policy_of(&plan.subject.service);
+        let kill = policy.map_or(Kill::default(), |policy| policy.stop.kill);
+        let prepared = match self.hands.prepare(&plan.subject, run, *notify) {
+            Ok(prepared) => prepared,
+            Err(error) => return self.could_not_start(plan, in_words(error)),
+        };
+        // What was born before this is somebody else.
+        let before = after.and_then(|after| self.lives.get(after)).and_then(|life| life.room.clone());
+        let before = before.filter(|room| kill != Kill::Process && !room.is_empty());
+        self.deeds.spawn(async move {
+            if let Some(room) = before
+                && let Err(error) = room.wait_empty().await
+            {
+                return Landed::Started(plan, Err(in_words(error)));
+            }
+            let started = tokio::task::spawn_blocking(move || prepared.start()).await;
+            let result = match started {
+                Ok(started) => started.map_err(in_words),
+                Err(error) => Err(format!("its start broke off: {error}")),
+            };
+            Landed::Started(plan, result)
+        });
+    }
+
+    /// A deed that took its time is done.
+    pub(super) fn landed(&mut self, landed: Landed) -> Result<(), Failure> {
+        match landed {
+            Landed::Done(plan, result) => self.carried(plan, result),
+            Landed::Started(plan, Err(why)) => self.could_not_start(plan, why),
+            Landed::Started(plan, Ok(started)) => self.has_started(plan, started)?,
+        }
+        Ok(())
+    }
+
+    /// A process runs: it is found in the table by the pid that only it can have, since nobody has waited for it yet.
+    fn has_started(&mut self, plan: Plan, started: Started) -> Result<(), Failure> {
+        self.holder.take_in()?;
+        self.take_in_events();
+        let now_ns = clock::boot_ns();
+        let process = self.born.remove(&started.pid).or_else(|| self.found_by_the_kernel(started.pid));
+        let Some(process) = process else {
+            // It has ended, its records are lost, and so is its list entry.
+            self.could_not_start(plan, "it ended at once, and nobody saw how".to_owned());
+            return Ok(());
+        };
+        let id = process.id;
+        if let Err(error) = self.exits.add(id, started.pidfd) {
+            tracing::warn!("process {} is not watched by a descriptor: {error}", id.pid);
+        }
+        let past = self.lives.begin(plan.subject.clone(), id, Some(Arc::new(started.room)));
+        self.used_up.extend(past);
+        self.gauges.watch(now_ns, &plan.subject, id, &[]);
+        self.tally.action("start", "done");
+        if let Some(cause) = self.last_end.remove(&plan.subject) {
+            self.tally.restart(&plan.subject.service, cause);
+        }
+        self.incidents.started(&plan, id, started.clone_ns, started.exec_ns);
+        self.state.outcome(plan.id, None);
+        self.supervisor.handle(clock::boot_ns(), Input::Done { id: plan.id, result: Ok(Done::Started(process)) });
+        Ok(())
+    }
+
+    fn could_not_start(&mut self, plan: Plan, why: String) {
+        self.carried(plan, Err(why));
+    }
+
+    /// A deed is done, or was not.
+    pub(super) fn carried(&mut self, plan: Plan, result: Result<(), String>) {
+        let outcome = if result.is_ok() { "done" } else { "failed" };
+        self.tally.action(tally::deed(&plan.deed), outcome);
+        self.incidents.done(plan.id, result.as_ref().err().map(String::as_str));
+        self.state.outcome(plan.id, result.as_ref().err().map(String::as_str));
+        let result = result.map(|()| Done::Carried).map_err(|why| Refused { why });
+        self.supervisor.handle(clock::boot_ns(), Input::Done { id: plan.id, result });
+    }
+
+    /// Asks the kernel for a child of ours whose birth no record told.
+    fn found_by_the_kernel(&self, pid: u32) -> Option<Arc<Process>> {
+        self.holder.core().processes().current(pid).cloned()
+    }
+}
