@@ -1,5 +1,7 @@
 //! What is measured of one instance, or of a service as one.
 
+use std::collections::BTreeMap;
+
 use crate::event::{Cause, Exit, ExitStatus};
 use crate::health::growth::Growth;
 use crate::health::members::{Members, Pass};
@@ -167,6 +169,27 @@ impl Gauges {
         }
     }
 
+    /// When it was restarted or ended, by what is counted: what is kept when a supervisor ends.
+    #[must_use]
+    pub fn moments(&self) -> BTreeMap<String, Vec<u64>> {
+        let of = |(signal, tracked): &(Signal, Tracked)| match tracked {
+            Tracked::Restarts(moments) | Tracked::Exits(moments) => {
+                Some((counted(signal), moments.all())).filter(|(_, moments)| !moments.is_empty())
+            }
+            _ => None,
+        };
+        self.tracked.iter().filter_map(of).collect()
+    }
+
+    /// Takes back what [`Gauges::moments`] gave, as far as it is counted still.
+    pub fn remember(&mut self, kept: &BTreeMap<String, Vec<u64>>) {
+        for (signal, tracked) in &mut self.tracked {
+            if let Tracked::Restarts(moments) | Tracked::Exits(moments) = tracked {
+                kept.get(&counted(signal)).into_iter().flatten().for_each(|&moment| moments.add(moment));
+            }
+        }
+    }
+
     /// It was restarted, whatever for.
     pub fn restarted(&mut self, now_ns: u64) {
         for (_, tracked) in &mut self.tracked {
@@ -238,6 +261,15 @@ impl Gauges {
     fn is_fresh(&self, now_ns: u64) -> bool {
         let age = self.sampled_ns.map(|sampled_ns| now_ns.saturating_sub(sampled_ns));
         age.is_some_and(|age| age <= SAMPLES_STALE_NS.max(self.members.interval_ns().saturating_mul(3)))
+    }
+}
+
+/// Ends of which kind are counted, or restarts, and in what window: a name that holds across versions.
+fn counted(signal: &Signal) -> String {
+    match signal {
+        Signal::Exits { causes, window } => format!("exits {} {window}", causes.join(",")),
+        Signal::Restarts { window } => format!("restarts {window}"),
+        other => other.name().to_string(),
     }
 }
 

@@ -155,6 +155,11 @@ impl Monitor {
         self
     }
 
+    /// Its subject was up before `now_ns`, and its grace began then.
+    pub const fn graced_since(&mut self, check: &Check, begun_ns: u64) {
+        self.grace_until_ns = begun_ns.saturating_add(check.grace);
+    }
+
     /// What the check says.
     #[must_use]
     pub const fn state(&self) -> CheckState {

@@ -60,6 +60,11 @@ impl Moments {
         self.moments.push_back(now_ns);
     }
 
+    /// All that are remembered, the oldest first.
+    pub(super) fn all(&self) -> Vec<u64> {
+        self.moments.iter().copied().collect()
+    }
+
     /// How often in the window.
     pub(super) fn count(&self, now_ns: u64) -> usize {
         let begin_ns = now_ns.saturating_sub(self.window);

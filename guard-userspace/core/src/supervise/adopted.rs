@@ -21,7 +21,7 @@ impl Unit {
         }
     }
 
-    fn patience_ns(&self) -> u64 {
+    pub(super) fn patience_ns(&self) -> u64 {
         self.adopt().map_or(0, |adopt| adopt.timeout)
     }
 

@@ -1,11 +1,13 @@
 //! How long to wait before an instance is started again.
 
+use serde::{Deserialize, Serialize};
+
 use crate::policy::model::{Backoff, Span};
 
 use super::dice::Dice;
 
 /// The waits of one instance.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Wait {
     /// The next one, before jitter; `None`: the first.
     nominal: Option<f64>,

@@ -19,6 +19,16 @@ impl Window {
         Self { budget, done: VecDeque::new(), reserved: 0 }
     }
 
+    /// When it was done, oldest first.
+    pub(super) fn done(&self) -> Vec<u64> {
+        self.done.iter().copied().collect()
+    }
+
+    /// It was done at these times, as another supervisor knew. What that had reserved is reserved anew by whoever still waits.
+    pub(super) fn remember(&mut self, done: Vec<u64>) {
+        self.done = done.into();
+    }
+
     /// Another budget from now on, over the same past.
     pub(super) const fn set(&mut self, budget: Budget) {
         self.budget = budget;

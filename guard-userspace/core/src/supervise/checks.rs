@@ -63,6 +63,15 @@ impl Checks {
         }
     }
 
+    /// Its checks began before this supervisor did: so did their grace.
+    pub(super) fn began(&mut self, policy: &Service, begun_ns: u64) {
+        for (watch, check) in self.watches.iter_mut().zip(&policy.checks) {
+            if let Some(monitor) = &mut watch.monitor {
+                monitor.graced_since(check, begun_ns);
+            }
+        }
+    }
+
     /// Its subject is not up any more: nothing is known of it.
     pub(super) fn end(&mut self) {
         self.watches.iter_mut().for_each(|watch| *watch = Watch::default());

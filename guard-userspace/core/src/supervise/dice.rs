@@ -17,6 +17,16 @@ impl Dice {
         Self { seed, stream: hash(name.as_bytes()), thrown: 0 }
     }
 
+    /// How often it threw.
+    pub(super) const fn thrown(&self) -> u64 {
+        self.thrown
+    }
+
+    /// Goes on after so many throws.
+    pub(super) const fn go_on(&mut self, thrown: u64) {
+        self.thrown = thrown;
+    }
+
     /// Where in its period a check of an instance begins: from 0 to below 1, the same each time, and no throw.
     pub(super) fn phase(&self, check: &str, instance: Option<u32>) -> f64 {
         let what = instance.map_or_else(|| check.to_owned(), |number| format!("{check}/{number}"));

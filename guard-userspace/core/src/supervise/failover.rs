@@ -10,12 +10,17 @@
 //! ```
 //! From the first step on nothing of the old primary is started. Once the fence stands it is held for good: nobody can start it while
 //! the new holder lives, unless that one's policy names it as a standby. Between fence and promotion nobody holds the role. While records are lost no step is begun.
+//!
+//! A step that was under way when the supervisor ended may have been done or not, and nobody can ask. Whoever was to be demoted is
+//! fenced all the same, unless it must be demoted. What may be fenced is fenced again, with a larger token; if that fails it stays
+//! out, `Unsure`, until the failover is begun again or somebody starts it by hand. Who may have been promoted is `Doubtful`.
 
 use crate::policy::model::{Failover, Hook, Mode};
 
 use super::effect::{ActionId, What};
 use super::input::Refused;
 use super::instance::{Hold, Phase, Why};
+use super::saved::{SavedHandover, SavedStage};
 use super::shared::{Job, Slot};
 use super::unit::{Turn, Unit};
 
@@ -34,6 +39,8 @@ pub(super) struct Handover {
     told: bool,
     /// What the service was held for before.
     before: Option<(Hold, Why)>,
+    /// It may be fenced, whatever the fence says: it was under way when a supervisor ended.
+    maybe_fenced: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +50,41 @@ enum Stage {
     /// Demoted, not fenced yet.
     Demoted,
     Fencing(ActionId),
+    /// It may be fenced or not, and is not tried again by itself.
+    Unsure,
     /// The fence stands.
     Ending,
     Choosing,
     Promoting(ActionId, Slot),
     Doubtful(Slot),
+}
+
+impl Handover {
+    /// As it is saved: nobody will know how a step that is under way ends.
+    pub(super) fn saved(&self, name: impl Fn(Slot) -> std::sync::Arc<str>) -> SavedHandover {
+        let stage = match self.stage {
+            Stage::Settling => SavedStage::Settling,
+            Stage::Demoting(_) => SavedStage::Demoting,
+            // The first fence may stand, whatever becomes of the second.
+            Stage::Demoted if self.maybe_fenced => SavedStage::Fencing,
+            Stage::Demoted => SavedStage::Demoted,
+            Stage::Fencing(_) => SavedStage::Fencing,
+            Stage::Unsure => SavedStage::Unsure,
+            Stage::Ending => SavedStage::Ending,
+            Stage::Choosing => SavedStage::Choosing,
+            Stage::Promoting(_, standby) => SavedStage::Promoting(name(standby).to_string()),
+            Stage::Doubtful(standby) => SavedStage::Doubtful(name(standby).to_string()),
+        };
+        SavedHandover {
+            why: self.why.clone(),
+            token: self.token,
+            stage,
+            only: self.only.map(|standby| name(standby).to_string()),
+            agreed: self.agreed,
+            told: self.told,
+            before: self.before.clone(),
+        }
+    }
 }
 
 impl Unit {
@@ -63,7 +100,9 @@ impl Unit {
 
     /// Whether a failover is on its way, as far as it can go by itself.
     pub(super) fn is_handing_over(&self) -> bool {
-        self.handover.as_ref().is_some_and(|handover| !matches!(handover.stage, Stage::Doubtful(_)))
+        self.handover
+            .as_ref()
+            .is_some_and(|handover| !matches!(handover.stage, Stage::Doubtful(_) | Stage::Unsure))
     }
 
     /// Begins to hand the role over, or says why not.
@@ -73,6 +112,11 @@ impl Unit {
             return match handover.stage {
                 Stage::Doubtful(_) => {
                     handover.stage = Stage::Choosing;
+                    Ok(())
+                }
+                Stage::Unsure => {
+                    handover.stage = Stage::Demoted;
+                    handover.token = turn.shared.roles.next_token(self.slot);
                     Ok(())
                 }
                 _ => Err("a failover is under way".to_owned()),
@@ -116,6 +160,7 @@ impl Unit {
             agreed: turn.shared.agreed.take(),
             told: false,
             before,
+            maybe_fenced: false,
         });
         Ok(())
     }
@@ -160,7 +205,11 @@ impl Unit {
                     let id = self.role_plan("promote", &how.promote, token, Some(standby), &why, turn);
                     Stage::Promoting(id, standby)
                 }
-                Stage::Demoting(_) | Stage::Fencing(_) | Stage::Promoting(..) | Stage::Doubtful(_) => return,
+                Stage::Demoting(_)
+                | Stage::Fencing(_)
+                | Stage::Unsure
+                | Stage::Promoting(..)
+                | Stage::Doubtful(_) => return,
             };
             if let Some(handover) = &mut self.handover {
                 handover.stage = stage;
@@ -198,6 +247,14 @@ impl Unit {
             (Stage::Fencing(asked), Ok(())) if asked == id => {
                 handover.stage = Stage::Ending;
                 turn.shared.roles.vacate(self.slot);
+            }
+            (Stage::Fencing(asked), Err(refused)) if asked == id && handover.maybe_fenced => {
+                handover.stage = Stage::Unsure;
+                let what =
+                    format!("nobody knows whether its primary role was taken from it: {}", refused.why);
+                let why = Why::new(what, turn.now_ns);
+                self.hold = Some((Hold::Fenced, why.clone()));
+                self.cry(None, &why, turn);
             }
             (Stage::Fencing(asked), Err(refused)) if asked == id => {
                 self.give_up("it was not fenced", &refused, turn);
@@ -271,7 +328,7 @@ impl Unit {
         };
         // Whose promotion failed may have become primary all the same, also while it is tried again.
         match &handover.stage {
-            Stage::Ending | Stage::Choosing | Stage::Doubtful(_) => {
+            Stage::Unsure | Stage::Ending | Stage::Choosing | Stage::Doubtful(_) => {
                 if let Some(standby) = handover.only.filter(there) {
                     return Err(format!("{} may be primary: stop it first", turn.shared.name(standby)));
                 }
@@ -282,6 +339,67 @@ impl Unit {
         let token = turn.shared.roles.next_token(self.slot);
         turn.shared.give_role(self.slot, token, turn.now_ns);
         Ok(())
+    }
+
+    /// Goes on with a failover that another supervisor had begun.
+    pub(super) fn take_over(
+        &mut self,
+        saved: SavedHandover,
+        slot: impl Fn(&str) -> Option<Slot>,
+        turn: &mut Turn<'_>,
+    ) {
+        let known = |name: &str| slot(name).ok_or_else(|| name.to_owned());
+        let only = saved.only.as_deref().map(known).transpose();
+        // Without its policy or its standby it stays out, and the role nobody's, until somebody decides.
+        let (Some(how), Ok(only)) = (self.policy.failover.clone(), only) else { return };
+        let SavedHandover { why, token, stage, agreed, told, before, .. } = saved;
+        let mut handover = Handover {
+            how,
+            why,
+            token,
+            stage: Stage::Settling,
+            only,
+            agreed,
+            told,
+            before,
+            maybe_fenced: false,
+        };
+        let may_skip = !handover.how.demote.as_ref().is_some_and(|demote| demote.required);
+        let mut doubtful = None;
+        handover.stage = match stage {
+            SavedStage::Settling => Stage::Settling,
+            SavedStage::Demoting if may_skip => Stage::Demoted,
+            SavedStage::Demoting => {
+                self.handover = Some(handover);
+                let refused = Refused { why: "nobody knows how that went".to_owned() };
+                return self.give_up("it was being demoted when the supervisor ended", &refused, turn);
+            }
+            SavedStage::Demoted => Stage::Demoted,
+            SavedStage::Fencing => {
+                handover.token = turn.shared.roles.next_token(self.slot);
+                handover.maybe_fenced = true;
+                Stage::Demoted
+            }
+            SavedStage::Unsure => Stage::Unsure,
+            SavedStage::Ending => Stage::Ending,
+            SavedStage::Choosing => Stage::Choosing,
+            SavedStage::Promoting(ref name) | SavedStage::Doubtful(ref name) => {
+                let Some(standby) = slot(name) else { return };
+                handover.only = Some(standby);
+                doubtful = matches!(stage, SavedStage::Promoting(_)).then(|| name.clone());
+                Stage::Doubtful(standby)
+            }
+        };
+        handover.maybe_fenced |= handover.stage == Stage::Unsure;
+        self.handover = Some(handover);
+        if let Some(name) = doubtful {
+            let what = format!(
+                "nobody holds the primary role: {name} may have been promoted when the supervisor ended"
+            );
+            let why = Why::new(what, turn.now_ns);
+            self.hold = Some((Hold::Fenced, why.clone()));
+            self.cry(None, &why, turn);
+        }
     }
 
     fn role_plan(

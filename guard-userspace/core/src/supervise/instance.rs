@@ -11,6 +11,10 @@
 //!    +-------- slow retry, command ---------+            v
 //!    +---------------------------------------------------+          Finished: ended with success, wants no other
 //! ```
+//!
+//! The names of what can be saved here stand in the state that outlives a supervisor: see `saved.rs`.
+
+use serde::{Deserialize, Serialize};
 
 use crate::ids::ProcId;
 use crate::policy::model::Service;
@@ -47,7 +51,7 @@ pub(super) struct Instance {
 }
 
 /// A reason, and since when it holds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Why {
     pub(super) what: String,
     pub(super) since_ns: u64,
@@ -62,7 +66,8 @@ impl Why {
 }
 
 /// What an instance does. Each but `Finished`, and `Held` without a retry, has a time at which it ends or a deed under way.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Phase {
     /// No process; it is started as soon as it is wanted and what it depends on is up.
     Down,
@@ -81,21 +86,23 @@ pub(super) enum Phase {
 }
 
 /// A living instance.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Up {
     pub(super) main: ProcId,
     pub(super) since_ns: u64,
     pub(super) ready_ns: Option<u64>,
     /// When its readiness is asked for next; `None`: it need not be, or an answer is under way.
+    #[serde(skip)]
     pub(super) ask_ns: Option<u64>,
     /// The question that is under way.
+    #[serde(skip)]
     pub(super) asked: Option<u64>,
     /// It was stopped without a signal.
     pub(super) frozen: bool,
 }
 
 /// An instance that is being ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Stopping {
     pub(super) main: ProcId,
     pub(super) then: Then,
@@ -106,7 +113,8 @@ pub(super) struct Stopping {
 }
 
 /// What follows when an instance that was asked to end has ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Then {
     /// Nothing: it is not wanted any more.
     Gone,
@@ -119,7 +127,8 @@ pub(super) enum Then {
 }
 
 /// Why an instance or a service is not started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Hold {
     /// Its budget is spent: there is a slow retry.
     Spent,

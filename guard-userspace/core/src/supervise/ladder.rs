@@ -15,8 +15,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::health::{CheckState, Monitor};
-use crate::policy::guard::Facts;
 use crate::policy::model::{Act, Ladder, Step};
 
 use super::effect::{ActionId, What};
@@ -32,7 +33,7 @@ const TOLD: usize = 16;
 pub(super) type Key = (Option<u32>, Arc<str>);
 
 /// How far a ladder is.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Climb {
     stage: Stage,
     /// Runs in vain so far.
@@ -42,10 +43,12 @@ pub(super) struct Climb {
     /// What was told to be withheld since it last did something, so that each is told once.
     told: BTreeSet<String>,
     /// When there is something to do, if nothing else happens.
+    #[serde(skip)]
     due_ns: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Stage {
     /// A step waits for its time, and perhaps for a word from the check.
     Next { step: usize, from_ns: u64 },
@@ -62,7 +65,8 @@ enum Stage {
 }
 
 /// What a run did: the weightiest of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Did {
     Nothing,
     Told,
@@ -378,7 +382,7 @@ impl Unit {
     }
 
     /// What a check says, and since when.
-    fn why_of(&self, key: &Key) -> Why {
+    pub(super) fn why_of(&self, key: &Key) -> Why {
         if &*key.1 == Ladder::HELD {
             return self.held().cloned().unwrap_or_else(|| Why::new("it is held", 0));
         }
@@ -399,31 +403,6 @@ impl Unit {
         let step = (key.1.to_string(), number(step + 1), number(steps));
         Why { step: Some(step), ..self.why_of(key) }
     }
-
-    /// What a guard can ask for.
-    fn facts(&mut self, key: &Key, turn: &Turn<'_>) -> Facts {
-        let left = self.window.left(turn.now_ns);
-        let checks = self.checks(key.0).map_or(&[][..], |checks| &checks.watches);
-        let states = self.names.iter().zip(checks);
-        let place = self.names.iter().position(|name| *name == key.1);
-        let watch = place.and_then(|place| checks.get(place));
-        let since_ns = self.why_of(key).since_ns;
-        Facts {
-            service: self.name.to_string(),
-            instance: key.0,
-            labels: self.policy.labels.clone(),
-            state: text::state(self.state()).to_owned(),
-            check: key.1.to_string(),
-            checks: states.map(|(name, watch)| (name.to_string(), watch.state().name().to_owned())).collect(),
-            value: watch.and_then(|watch| watch.value),
-            failing_for: turn.now_ns.saturating_sub(since_ns) as f64 / 1e9,
-            restarts: self.window.used(),
-            restarts_left: left,
-            instances: self.alive(),
-            ready: self.ready(),
-            epoch_seconds: turn.shared.clock.epoch_seconds(turn.now_ns),
-        }
-    }
 }
 
 impl Climb {
@@ -441,6 +420,29 @@ impl Climb {
             Stage::Asking { step, id, .. } => Some((step, id)),
             _ => None,
         }
+    }
+
+    /// As it is saved: what it waits to hear is not heard after that. A deed whose outcome nobody knows may have been done,
+    /// and is not done again.
+    pub(super) fn saved(&self) -> Self {
+        let mut saved = self.clone();
+        saved.due_ns = None;
+        if let Stage::Doing { doing, .. } = &mut saved.stage {
+            doing.plans.clear();
+        }
+        saved
+    }
+
+    /// Each moment in it.
+    pub(super) fn times(&mut self) -> impl Iterator<Item = &mut u64> {
+        let time = match &mut self.stage {
+            Stage::Next { from_ns: time, .. }
+            | Stage::Asking { until_ns: time, .. }
+            | Stage::Resting { until_ns: time }
+            | Stage::Open { passing_ns: Some(time) } => Some(time),
+            Stage::Doing { .. } | Stage::Told | Stage::Open { passing_ns: None } => None,
+        };
+        time.into_iter()
     }
 
     /// A plan that it may wait for is carried out.

@@ -5,19 +5,15 @@ use std::sync::Arc;
 use crate::event::{Exit, ExitStatus, Process};
 use crate::health::Ending;
 use crate::ids::ProcId;
-use crate::policy::model::{EndStatus, Kill, Mode, Port, Readiness, RestartOn};
+use crate::policy::model::{EndStatus, Kill, Mode, Readiness, RestartOn};
 
-use super::effect::{Ask, Deed, ServiceState, What};
-use super::input::{Answer, Refused};
+use super::effect::{Deed, ServiceState, What};
+use super::input::Refused;
 use super::instance::{Hold, Instance, Phase, Stopping, Then, Up, Why};
 use super::members::Member;
 use super::shared::{Job, Spent};
 use super::text;
 use super::unit::{Turn, Unit};
-
-/// The shortest and the longest time between two questions whether an instance is ready, in nanoseconds. In between: a tenth
-/// of the time since its start.
-const READY_EVERY_NS: (u64, u64) = (10_000_000, 1_000_000_000);
 
 /// How long a kill may take before it is tried again, in nanoseconds; twice as long each time, up to 64 times. The exit record
 /// comes at 0.2 ms (DESIGN.md, section 4).
@@ -187,54 +183,6 @@ impl Unit {
         }
     }
 
-    /// An instance is ready.
-    pub(super) fn is_ready(&mut self, number: u32, what: &str, turn: &Turn<'_>) {
-        let policy = Arc::clone(&self.policy);
-        let Some(instance) = self.instances.get_mut(&number) else { return };
-        if let Phase::Up(up) = &mut instance.phase
-            && up.ready_ns.is_none()
-        {
-            (up.ready_ns, up.ask_ns) = (Some(turn.now_ns), None);
-            instance.why = Why::new(what, turn.now_ns);
-            instance.checks.begin(&policy, Some(number), &self.dice, turn.now_ns);
-        }
-    }
-
-    /// An instance, or one of its descendants, listens on a port.
-    pub(super) fn listens(&mut self, number: u32, port: u16, turn: &Turn<'_>) {
-        let wanted = match self.policy.ready.by {
-            Readiness::Listen(Port::Fixed(fixed)) => Some(fixed),
-            Readiness::Listen(Port::Instance) => self.run().and_then(|run| run.port(number)),
-            _ => None,
-        };
-        if wanted == Some(port) {
-            self.is_ready(number, &format!("it listens on port {port}"), turn);
-        }
-    }
-
-    /// It said `READY=1`.
-    pub(super) fn notified(&mut self, number: u32, turn: &Turn<'_>) {
-        if self.notifies() {
-            self.is_ready(number, "it said READY=1", turn);
-        }
-    }
-
-    /// What the readiness probe found.
-    pub(super) fn ready_answer(&mut self, number: u32, question: u64, answer: &Answer, turn: &Turn<'_>) {
-        let Some(Instance { phase: Phase::Up(up), .. }) = self.instances.get_mut(&number) else { return };
-        if up.asked.take_if(|asked| *asked == question).is_none() {
-            return;
-        }
-        if *answer == Answer::Pass {
-            return self.is_ready(number, "its readiness probe passed", turn);
-        }
-        if up.ready_ns.is_none() {
-            let (shortest, longest) = READY_EVERY_NS;
-            let wait = (turn.now_ns.saturating_sub(up.since_ns) / 10).clamp(shortest, longest);
-            up.ask_ns = Some(turn.now_ns.saturating_add(wait));
-        }
-    }
-
     fn tend_up(&mut self, number: u32, wanted: bool, turn: &mut Turn<'_>) {
         let fenced = self.is_fenced();
         let Some(instance) = self.instances.get_mut(&number) else { return };
@@ -261,14 +209,7 @@ impl Unit {
             return self.is_ready(number, &what, turn);
         }
         if up.ask_ns.is_some_and(|ask_ns| now_ns >= ask_ns) {
-            up.ask_ns = None;
-            if let Readiness::Probe(probe) = &self.policy.ready.by {
-                let probe = Box::new(self.fill(number).probe(probe));
-                let asked = turn.shared.ask(self.slot, self.subject(Some(number)), None, Ask::Probe(probe));
-                if let Some(Instance { phase: Phase::Up(up), .. }) = self.instances.get_mut(&number) {
-                    up.asked = Some(asked);
-                }
-            }
+            self.ask_whether_ready(number, turn);
         }
         let within = self.policy.ready.within;
         if now_ns >= since_ns.saturating_add(within) {
@@ -348,7 +289,8 @@ impl Unit {
             let why = Why::new("its main process has ended, and what it left must not live on", turn.now_ns);
             let because = self.because(&why, false, turn.now_ns);
             let kill = self.policy.stop.kill;
-            self.plan(Some(number), Deed::Kill { target, kill }, because, Job::Plain, turn);
+            let id = self.plan(Some(number), Deed::Kill { target, kill }, because, Job::Clear, turn);
+            self.clearing.insert(id, (number, target));
         }
     }
 

@@ -9,9 +9,10 @@
 //!
 //! supervisor.rs  the door: who is concerned, and who must be looked at again
 //! unit.rs        a service: its instances, how far it is as a whole
-//! instance.rs    one instance: its states, as a diagram; life.rs: how it goes from one to the next; adopted.rs: where others start it
+//! instance.rs    one instance: its states, as a diagram; life.rs, ready.rs: how it goes from one to the next; adopted.rs: where others start it
 //! checks.rs      when checks are asked, what they say; ladder.rs: what is done about it, step by step; steps.rs: acts become plans
 //! failover.rs    how the primary role goes over; roles.rs: who holds it
+//! save.rs        what outlives it, as it changes: saved.rs; restore.rs: how another one goes on with that
 //! budget.rs      so many in any window; backoff.rs: waits that grow; dice.rs: jitter from a seed
 //! ```
 //!
@@ -36,9 +37,12 @@
 //! * Whatever is not finished has a time at which it goes on, a deed under way, or somebody to wait for who was told.
 //! * While the table of processes is uncertain nothing is done to the living; what would be is done when it is certain again.
 //! * A policy that only observes plans, records, and assumes nothing done.
+//! * A supervisor that goes on with what another one saved breaks none of this: what was decided is not decided again, what was
+//!   held is held, what may have been done is not repeated.
 //! * Nothing is held in silence: without a ladder for it, an alert of our own is planned.
 
 mod adopted;
+mod asked;
 mod backoff;
 mod budget;
 mod checks;
@@ -55,8 +59,12 @@ mod ladder;
 mod life;
 mod members;
 mod parted;
+mod ready;
 mod reload;
+mod restore;
 mod roles;
+mod save;
+mod saved;
 mod scale;
 mod shared;
 mod steps;
@@ -71,5 +79,6 @@ pub use effect::{
 pub use facts::{CheckFacts, InstanceFacts, ServiceFacts, Used};
 pub use input::{Answer, Command, Done, Input, Refused};
 pub use reload::Disturbance;
+pub use saved::{Before, Changes, Life, Saved, SavedShared, Unreadable};
 pub use supervisor::{Settings, Supervisor};
 pub(crate) use unit::first_target;

@@ -3,21 +3,23 @@
 //! A number that comes back is the same instance: what it owed it owes still. Else a change of scale and back would be a way around
 //! budgets and waits, for something that fails at every start.
 
+use serde::{Deserialize, Serialize};
+
 use super::backoff::Wait;
 use super::instance::{Hold, Instance, Phase, Why};
 use super::unit::{Turn, Unit};
 use crate::ids::ProcId;
 
 /// What is kept of an instance that went.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Parted {
     wait: Wait,
     probation: bool,
-    after: Option<ProcId>,
+    pub(super) after: Option<ProcId>,
     /// Its next start is a restart.
     owes: bool,
     /// What it waited for or was held by, and why.
-    pending: Option<(Phase, Why)>,
+    pub(super) pending: Option<(Phase, Why)>,
 }
 
 impl Parted {

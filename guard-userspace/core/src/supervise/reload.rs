@@ -63,6 +63,11 @@ impl Supervisor {
         for policy in &set.services {
             self.place(now_ns, policy);
         }
+        self.know(now_ns, set);
+    }
+
+    /// Finds whose is what, by policies that all have their service.
+    pub(super) fn know(&mut self, now_ns: u64, set: &PolicySet) {
         self.connect(now_ns);
         self.claims = Claims::new(Index::new(set));
         self.places = set
@@ -73,7 +78,7 @@ impl Supervisor {
     }
 
     /// A service that is new, or has a policy already.
-    fn place(&mut self, now_ns: u64, policy: &Arc<Service>) {
+    pub(super) fn place(&mut self, now_ns: u64, policy: &Arc<Service>) {
         let leaving = self.units.values().find(|unit| unit.retiring && *unit.name == *policy.name);
         if let Some((slot, old)) = leaving.map(|unit| (unit.slot, &unit.policy))
             && !self.shared.slots.contains_key(policy.name.as_str())
@@ -117,7 +122,13 @@ impl Supervisor {
     }
 
     /// A new service, which is not started before the one that it follows has ended, nor at all if it is stopped.
-    fn add(&mut self, now_ns: u64, policy: &Arc<Service>, follows: Option<Slot>, stopped: Option<Why>) {
+    pub(super) fn add(
+        &mut self,
+        now_ns: u64,
+        policy: &Arc<Service>,
+        follows: Option<Slot>,
+        stopped: Option<Why>,
+    ) {
         self.last_slot += 1;
         let slot = self.last_slot;
         let mut unit = Unit::new(slot, Arc::clone(policy), self.shared.seed, now_ns);
@@ -132,7 +143,7 @@ impl Supervisor {
     }
 
     /// A service without a policy: what we started is stopped, what we found is let go.
-    fn retire(&mut self, now_ns: u64, slot: Slot) {
+    pub(super) fn retire(&mut self, now_ns: u64, slot: Slot) {
         self.with(now_ns, slot, |unit, turn| {
             unit.leave("its policy is gone", turn.now_ns);
             (unit.retiring, unit.handover) = (true, None);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::policy::model::Service;
 
+use super::saved::SavedRole;
 use super::shared::Slot;
 
 /// The primary roles of a host. Each has one holder at most.
@@ -68,6 +69,27 @@ impl Roles {
             self.roles.push(Role { members, holder, token, given });
         }
         new
+    }
+
+    /// The roles as they are saved, by the names of their services.
+    pub(super) fn saved(&self, name: impl Fn(Slot) -> Option<String> + Copy) -> Vec<SavedRole> {
+        let saved = self.roles.iter().map(|role| SavedRole {
+            members: role.members.iter().copied().filter_map(name).collect(),
+            holder: role.holder.and_then(name),
+            token: role.token,
+            given: role.given,
+        });
+        saved.collect()
+    }
+
+    /// The roles as they were saved, until [`Roles::connect`] finds them anew.
+    pub(super) fn remember(&mut self, saved: &[SavedRole], slot: impl Fn(&str) -> Option<Slot> + Copy) {
+        for role in saved {
+            let members: Vec<Slot> = role.members.iter().filter_map(|name| slot(name)).collect();
+            let holder = role.holder.as_deref().and_then(slot);
+            self.of.extend(members.iter().map(|&member| (member, self.roles.len())));
+            self.roles.push(Role { members, holder, token: role.token, given: role.given });
+        }
     }
 
     fn role(&self, slot: Slot) -> Option<&Role> {

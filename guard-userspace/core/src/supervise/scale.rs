@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::policy::model::Scaling;
 
 use super::effect::Deed;
@@ -11,7 +13,7 @@ use super::steps::{Doing, Taken};
 use super::unit::{Turn, Unit};
 
 /// All instances are restarted, one after the other: the next one when the one before is up again.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rolling {
     pub(super) why: Why,
     /// Those that are still to be restarted.

@@ -41,14 +41,14 @@ pub(super) struct Shared {
     pub(super) deferred: BTreeSet<Slot>,
     pub(super) standings: BTreeMap<Slot, Standing>,
     pub(super) members: Members,
-    host: Option<Window>,
-    groups: BTreeMap<String, Window>,
+    pub(super) host: Option<Window>,
+    pub(super) groups: BTreeMap<String, Window>,
     /// Plans that are being carried out.
     flights: FxHashMap<ActionId, (Slot, Job)>,
     /// Questions that wait for an answer.
     questions: FxHashMap<u64, (Slot, Subject, Option<Arc<str>>)>,
-    last_action: u64,
-    last_question: u64,
+    pub(super) last_action: u64,
+    pub(super) last_question: u64,
 }
 
 /// How far a service is, for others.
@@ -76,6 +76,8 @@ pub(super) enum Job {
     Step(Key),
     /// A step of a failover.
     Role,
+    /// The end of what a main process left.
+    Clear,
     /// Nothing that waits for it.
     Plain,
 }
@@ -225,6 +227,12 @@ impl Shared {
                 Ok(())
             }
         }
+    }
+
+    /// Reserves what was reserved already when it was saved.
+    pub(super) fn reserve_again(&mut self, own: &mut Window, group: Option<&str>) {
+        own.reserve();
+        self.common(group).for_each(Window::reserve);
     }
 
     /// What was reserved is done.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::ProcId;
 use crate::policy::model::{Act, Alert, Hook, Impact, Mode, Origin, Scaling, Severity};
 
@@ -24,8 +26,9 @@ pub(super) enum Taken {
 }
 
 /// What an act waits for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Doing {
+    #[serde(skip)]
     pub(super) plans: BTreeSet<ActionId>,
     /// Instances that are being restarted.
     renewing: Vec<u32>,

@@ -13,6 +13,7 @@ use super::effect::{Effect, ServiceState, What};
 use super::input::{Answer, Done, Input, Refused};
 use super::instance::Instance;
 use super::members::Early;
+use super::save::Given;
 use super::shared::{Job, Shared, Slot};
 use super::unit::{Turn, Unit};
 
@@ -38,6 +39,10 @@ pub struct Supervisor {
     /// When each service has something to do.
     due: BTreeSet<(u64, Slot)>,
     due_of: BTreeMap<Slot, u64>,
+    /// Services that something happened to since their state was given away, and what that was.
+    pub(super) touched: BTreeSet<Arc<str>>,
+    pub(super) turned: bool,
+    pub(super) given: Given,
 }
 
 impl Supervisor {
@@ -52,6 +57,9 @@ impl Supervisor {
             places: vec![],
             due: BTreeSet::new(),
             due_of: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            turned: false,
+            given: Given::default(),
         }
     }
 
@@ -275,6 +283,7 @@ impl Supervisor {
                 Job::Renew(number) => unit.renewed(number, id, failed.as_deref(), turn),
                 Job::Step(key) => unit.step_done(&key, id),
                 Job::Role => unit.role_done(id, result.map(|_| ()), turn),
+                Job::Clear => drop(unit.clearing.remove(&id)),
                 Job::Plain => {}
             }
         });
@@ -288,10 +297,13 @@ impl Supervisor {
     }
 
     /// Looks at every service that something happened to, until nothing follows from it any more.
-    fn settle(&mut self, now_ns: u64) {
-        self.shared.now_ns = now_ns;
+    pub(super) fn settle(&mut self, now_ns: u64) {
+        (self.shared.now_ns, self.turned) = (now_ns, true);
         while let Some(slot) = self.shared.poked.pop_first() {
             let Some(unit) = self.units.get_mut(&slot) else { continue };
+            if !self.touched.contains(&unit.name) {
+                self.touched.insert(Arc::clone(&unit.name));
+            }
             unit.advance(&mut Turn { now_ns, shared: &mut self.shared });
             // Never now: what is due now was just done.
             let next_ns = unit.next_ns(self.shared.certain).map(|next_ns| next_ns.max(now_ns + 1));

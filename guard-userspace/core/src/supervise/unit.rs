@@ -53,6 +53,8 @@ pub(super) struct Unit {
     pub(super) needed_by: Vec<Slot>,
     /// Main processes that ended and left others, which are killed once the table is certain.
     pub(super) leftovers: Vec<(u32, ProcId)>,
+    /// Those of them that are being killed, by the plan.
+    pub(super) clearing: BTreeMap<ActionId, (u32, ProcId)>,
     /// The names of its checks, in order.
     pub(super) names: Vec<Arc<str>>,
     /// The checks of the service as one.
@@ -69,7 +71,7 @@ pub(super) struct Unit {
     pub(super) start_why: Why,
     pub(super) scale_why: Option<Why>,
     pub(super) stop_why: Option<Why>,
-    told: ServiceState,
+    pub(super) told: ServiceState,
     /// Since when it is in the state that was told.
     pub(super) told_ns: u64,
     /// Since when fewer than its policy's `min` are ready, and whether it was told that this is too long.
@@ -94,6 +96,7 @@ impl Unit {
             needs: vec![],
             needed_by: vec![],
             leftovers: vec![],
+            clearing: BTreeMap::new(),
             names: names(&policy),
             checks: Checks::new(&policy, now_ns),
             is_up: false,
@@ -275,7 +278,7 @@ impl Unit {
     }
 
     /// Says how far it is.
-    fn stand(&self, shared: &mut Shared) {
+    pub(super) fn stand(&self, shared: &mut Shared) {
         let standing = Standing {
             name: Arc::clone(&self.name),
             state: self.told,

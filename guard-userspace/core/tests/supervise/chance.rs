@@ -12,6 +12,7 @@ use guard_core::supervise::{Command, ServiceState, Subject};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
+use crate::deaths::Doom;
 use crate::reached::Reached;
 use crate::services::{
     MINUTE, SECOND, adopted, alert, hook, ladder, number, probe, run, scale, service, step,
@@ -191,6 +192,7 @@ fn play(chances: &[Chance], seed: u64) -> World {
 }
 
 fn befall(world: &mut World, chance: Chance) {
+    world.rise();
     match chance {
         Chance::Passes { ms } => world.run_for(ms * 1_000_000),
         Chance::Dies { who, instance, how } => {
@@ -327,5 +329,48 @@ proptest! {
     #[test]
     fn the_same_happens_twice((chances, seed) in life(40)) {
         prop_assert_eq!(play(&chances, seed).story(), play(&chances, seed).story());
+    }
+}
+
+/// A life in which the supervisor is killed again and again.
+fn deadly_life(most: usize) -> impl Strategy<Value = (Vec<(Chance, Option<Doom>)>, u64)> {
+    let down = prop_oneof![3 => Just(0), 2 => 1..500u64, 2 => 500..60_000u64];
+    let dies = prop::option::of((0..9usize, 0..4u8));
+    let doom = (1..40u32, any::<bool>(), down, any::<bool>(), any::<bool>(), dies).prop_map(
+        |(turns, undone, down_ms, starts_land, no_trace, dies)| Doom {
+            turns: turns.saturating_sub(20).max(1),
+            undone,
+            down_ms,
+            starts_land,
+            no_trace,
+            dies,
+        },
+    );
+    (prop::collection::vec((chance(), prop::option::weighted(0.4, doom)), 1..most), any::<u64>())
+}
+
+/// Whatever happens, and whenever the supervisor is killed meanwhile, no rule is broken and nothing is lost: all that holds of one
+/// that lives holds of all of them together.
+#[test]
+fn a_supervisor_that_is_killed_breaks_nothing_and_loses_nothing() {
+    let config = ProptestConfig { cases: config().cases / 2, ..config() };
+    let outcome = TestRunner::new(config).run(&deadly_life(50), |(chances, seed)| {
+        let mut world = World::new(seed);
+        let (services, host) = policies(0);
+        world.policies_on(services, host);
+        for &(chance, doom) in &chances {
+            if let Some(doom) = doom {
+                world.doom(doom);
+            }
+            befall(&mut world, chance);
+        }
+        world.doomed = None;
+        world.cheer_up();
+        world.appears("nginx");
+        world.run_for(45 * MINUTE);
+        ends_well(&world)
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
     }
 }

@@ -5,6 +5,7 @@
 mod chance;
 mod changes;
 mod comebacks;
+mod deaths;
 mod facts;
 mod reached;
 mod rules;

@@ -103,6 +103,12 @@ impl Rules {
         }
     }
 
+    /// For a while nobody looked: what waited meanwhile may have waited for longer than it was to.
+    pub(crate) fn nobody_looks(&mut self) {
+        let waiting = self.waits.values_mut().filter(|wait| wait.begun_ns.is_some());
+        waiting.for_each(|wait| wait.interrupted = true);
+    }
+
     fn forget(&mut self, service: &str) {
         self.died.retain(|(name, _)| name != service);
         self.waits.retain(|(name, _), _| name != service);

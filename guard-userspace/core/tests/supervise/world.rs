@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use guard_core::event::{Action, Cause, Event, Exec, Exit, ExitStatus, Process, Program};
+use guard_core::event::{Action, Event, Exec, ExitStatus, Process, Program};
 use guard_core::ids::ProcId;
 use guard_core::policy::PolicySet;
 use guard_core::policy::model::{Host, Origin, Service};
@@ -13,6 +13,7 @@ use guard_core::supervise::{
     ServiceState, Settings, Supervisor, What,
 };
 
+use crate::deaths::{Dead, Doom, Store, exit};
 use crate::rules::Rules;
 use crate::services::SECOND;
 
@@ -24,21 +25,27 @@ const RESTLESS: u32 = 2_000;
 
 pub(crate) struct World {
     pub(crate) now_ns: u64,
-    supervisor: Supervisor,
-    set: Arc<PolicySet>,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) set: Arc<PolicySet>,
     last_pid: u32,
     /// The living main processes, by service and instance.
-    living: BTreeMap<(String, u32), ProcId>,
+    pub(crate) living: BTreeMap<(String, u32), ProcId>,
     /// Processes that somebody else started.
     foreign: BTreeSet<ProcId>,
     /// What is to happen, by time.
-    agenda: BTreeMap<u64, Vec<Happening>>,
+    pub(crate) agenda: BTreeMap<u64, Vec<Happening>>,
     /// How the world is disposed towards each service.
-    moods: BTreeMap<String, Mood>,
-    certain: bool,
+    pub(crate) moods: BTreeMap<String, Mood>,
+    pub(crate) certain: bool,
     pub(crate) waiting: BTreeSet<ActionId>,
     pub(crate) rules: Rules,
-    told: Vec<String>,
+    pub(crate) told: Vec<String>,
+    pub(crate) seed: u64,
+    /// What the supervisor has saved.
+    pub(crate) store: Store,
+    /// It is killed before it does what it decides next.
+    pub(crate) doomed: Option<Doom>,
+    pub(crate) dead: Option<Dead>,
 }
 
 /// How the world is disposed towards a service.
@@ -68,7 +75,7 @@ impl Default for Mood {
     }
 }
 
-enum Happening {
+pub(crate) enum Happening {
     Started(ActionId, String, u32),
     Done(ActionId, Result<Done, Refused>),
     Answered(u64, String, Option<String>),
@@ -79,10 +86,9 @@ enum Happening {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        let clock = Clock { boot_ns: 1_800_000_000 * 1_000_000_000 };
         Self {
             now_ns: SECOND,
-            supervisor: Supervisor::new(Settings { seed, clock }),
+            supervisor: supervisor(seed),
             set: Arc::default(),
             last_pid: 100,
             living: BTreeMap::new(),
@@ -93,6 +99,10 @@ impl World {
             waiting: BTreeSet::new(),
             rules: Rules::default(),
             told: vec![],
+            seed,
+            store: Store::default(),
+            doomed: None,
+            dead: None,
         }
     }
 
@@ -105,6 +115,7 @@ impl World {
     }
 
     pub(crate) fn policies_on(&mut self, mut services: Vec<Service>, host: Host) {
+        self.rise();
         services.sort_by(|one, other| one.name.cmp(&other.name));
         for service in services.iter().filter(|service| !is_adopted(service)) {
             // Who started it ends it before others are to.
@@ -123,12 +134,14 @@ impl World {
     }
 
     pub(crate) fn command(&mut self, command: Command) {
+        self.rise();
         self.rules.command(&command);
         self.told.push(format!("{:>10} {command:?}", self.now_ns / 1_000_000));
         self.handle(Input::Command(command));
     }
 
     pub(crate) fn certain(&mut self, certain: bool) {
+        self.rise();
         self.certain = certain;
         self.handle(Input::Certain(certain));
     }
@@ -192,6 +205,7 @@ impl World {
         let end_ns = self.now_ns + span;
         let (mut turns, mut since_ns) = (0, self.now_ns);
         loop {
+            self.rise();
             let due = self.supervisor.poll_timeout();
             let next = self.agenda.keys().next().copied();
             let Some(at) = due.into_iter().chain(next).min().filter(|&at| at <= end_ns) else { break };
@@ -208,7 +222,7 @@ impl World {
                 self.obey();
             }
         }
-        self.now_ns = end_ns;
+        self.now_ns = end_ns.max(self.now_ns);
     }
 
     /// What was told and done, a line each.
@@ -220,12 +234,15 @@ impl World {
         self.told.clear();
     }
 
-    fn handle(&mut self, input: Input<'_>) {
+    pub(crate) fn handle(&mut self, input: Input<'_>) {
+        if self.dead.is_some() {
+            return;
+        }
         self.supervisor.handle(self.now_ns, input);
         self.obey();
     }
 
-    fn new_id(&mut self) -> ProcId {
+    pub(crate) fn new_id(&mut self) -> ProcId {
         self.last_pid += 1;
         ProcId { pid: self.last_pid, start_ns: self.now_ns }
     }
@@ -236,6 +253,9 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
+        if self.dead.is_some() {
+            return self.happens_unseen(happening);
+        }
         match happening {
             Happening::Started(id, service, instance) => {
                 if !self.moods.get(&service).copied().unwrap_or_default().can_start {
@@ -263,24 +283,27 @@ impl World {
         }
     }
 
-    fn ends(&mut self, id: ProcId, status: ExitStatus) {
+    pub(crate) fn ends(&mut self, id: ProcId, status: ExitStatus) {
         let Some(name) = self.living.iter().find(|(_, living)| **living == id).map(|(name, _)| name.clone())
         else {
             return;
         };
         self.living.remove(&name);
-        let exit = Exit {
-            status,
-            cause: Cause::Own,
-            lifetime_ns: 0,
-            fork_to_exec_ns: None,
-            exec_to_listen_ns: None,
-            usage: None,
-        };
-        self.event(Action::Exit { process: process(id, &name.0), exit: Box::new(exit) });
+        let action = Action::Exit { process: process(id, &name.0), exit: Box::new(exit(status)) };
+        let event = Event { time_ns: self.now_ns, cpu: 0, sequence: 0, action };
+        self.ended_unseen(&event, &name);
+        self.handle(Input::Event(&event));
     }
 
-    fn obey(&mut self) {
+    pub(crate) fn obey(&mut self) {
+        self.store.write(self.supervisor.take_changes());
+        if self.is_last_turn() {
+            return self.dies_now();
+        }
+        self.do_all();
+    }
+
+    pub(crate) fn do_all(&mut self) {
         while let Some(effect) = self.supervisor.poll_effect() {
             let ms = self.now_ns / 1_000_000;
             match effect {
@@ -288,11 +311,7 @@ impl World {
                     let would = if plan.act { "" } else { "would " };
                     let Plan { id, subject, deed, because, .. } = &plan;
                     self.told.push(format!("{ms:>10} {subject} #{} {would}{deed} {because}", id.0));
-                    let alive = self.alive(&subject.service);
-                    let mains: Vec<ProcId> = self.living.values().copied().collect();
-                    if let Err(broken) = self.rules.plan(&plan, self.certain, alive, &mains) {
-                        panic!("{broken}\n{}", self.story());
-                    }
+                    self.see(&plan);
                     if plan.act {
                         self.act(plan);
                     }
@@ -306,7 +325,16 @@ impl World {
         }
     }
 
-    fn hear(&mut self, notice: &Notice) {
+    /// A plan is within the rules.
+    pub(crate) fn see(&mut self, plan: &Plan) {
+        let alive = self.alive(&plan.subject.service);
+        let mains: Vec<ProcId> = self.living.values().copied().collect();
+        if let Err(broken) = self.rules.plan(plan, self.certain, alive, &mains) {
+            panic!("{broken}\n{}", self.story());
+        }
+    }
+
+    pub(crate) fn hear(&mut self, notice: &Notice) {
         if let Err(broken) = self.rules.notice(notice) {
             panic!("{broken}\n{}", self.story());
         }
@@ -368,8 +396,13 @@ impl World {
     }
 }
 
+pub(crate) fn supervisor(seed: u64) -> Supervisor {
+    let clock = Clock { boot_ns: 1_800_000_000 * 1_000_000_000 };
+    Supervisor::new(Settings { seed, clock })
+}
+
 /// A process of a service, as the core tells it.
-fn process(id: ProcId, service: &str) -> Arc<Process> {
+pub(crate) fn process(id: ProcId, service: &str) -> Arc<Process> {
     let executable = format!("/usr/sbin/{service}").into_bytes();
     let program = Program { args: executable.clone(), executable, ..Program::default() };
     Arc::new(Process { id, program: Some(Arc::new(program)), ..Process::default() })

@@ -312,7 +312,7 @@ proptest! {
     #[test]
     fn sums_stay_sums(turns in proptest::collection::vec(turn(), 0..80), together in any::<bool>()) {
         let mut gauges = gauges(&[]);
-        let mut living: std::collections::BTreeMap<u32, (u64, u64)> = [].into();
+        let mut living: BTreeMap<u32, (u64, u64)> = [].into();
         let (mut spent_ns, mut now) = (0, 200);
         let mut generation = [0_u64; 5];
         feed(&mut gauges, used(id(9, 1), now));

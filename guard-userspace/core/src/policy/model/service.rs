@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Adopt, Budget, Check, Failover, Ladder, Probe, Run, Span};
 
 /// One service, as its document says it.
@@ -187,7 +189,7 @@ pub struct Backoff {
 }
 
 /// How a service is ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// The signal that asks for it: its number.
     pub signal: u8,
@@ -198,7 +200,8 @@ pub struct Stop {
 }
 
 /// Who is killed with a main process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kill {
     /// All of its control group.
     #[default]
