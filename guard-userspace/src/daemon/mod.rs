@@ -17,3 +17,6 @@ pub mod keeper;
 pub mod metrics;
 pub mod probes;
 pub mod state;
+pub mod systemd;
+pub mod view;
+mod web;
