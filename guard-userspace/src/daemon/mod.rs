@@ -27,3 +27,6 @@ pub mod settings;
 pub mod state;
 pub mod tally;
 mod told;
+pub mod systemd;
+pub mod view;
+mod web;
