@@ -40,7 +40,8 @@ pub(super) fn fault(args: &Args) -> Result<()> {
     Truth::open(args)?.line(&child.wait("process")?)
 }
 
-fn segv() -> Result<i32> {
+/// Writes where nothing is mapped.
+pub(super) fn segv() -> Result<i32> {
     // The runtime's own handler, which looks for stack overflows, would double the signal.
     sys::take_signal(libc::SIGSEGV, Disposition::Default)?;
     // SAFETY: none: page 0 is never mapped, and the process ends here. That is the purpose.

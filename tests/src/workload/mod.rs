@@ -7,14 +7,18 @@ mod argv;
 mod child;
 mod death;
 pub mod elf;
+mod http;
 mod lineage;
+mod lives;
 mod memory;
 mod paths;
 mod privileges;
+mod queue;
 mod report;
 mod resources;
 mod run;
 mod sched;
+mod servers;
 mod signals;
 mod sockets;
 mod storm;
@@ -75,6 +79,16 @@ fn start() -> Result<u8> {
         "ping-pong" => sched::ping_pong(&args)?,
         "resources" => resources::run(&args)?,
         "sleepers" => resources::sleep(&args)?,
+        "leaky-worker" => servers::leaky(&args)?,
+        "hanger" => servers::hanger(&args)?,
+        "listen-late" => servers::listen_late(&args)?,
+        "once" => lives::once(&args)?,
+        "crasher" => lives::crasher(&args)?,
+        "ignorer" => lives::ignorer(&args)?,
+        "forker" => lives::forker(&args)?,
+        "logger" => lives::logger(&args)?,
+        "queue" => queue::serve(&args)?,
+        "queue-worker" => queue::work(&args)?,
         "rusage" => usage::run(&args)?,
         _ => bail!("unknown mode {mode:?}"),
     }

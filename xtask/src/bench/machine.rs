@@ -13,7 +13,7 @@ pub(super) fn describe() -> Vec<(&'static str, String)> {
         ("memory", memory()),
         ("commit", commit()),
     ];
-    for package in ["libbpf-tools", "bpftrace", "forkstat"] {
+    for package in ["libbpf-tools", "bpftrace", "forkstat", "runit", "s6", "monit"] {
         let query = ["--show", "--showformat", "${Version}", package];
         if let Ok(version) = sh::output(Command::new("dpkg-query").args(query)) {
             facts.push((package, version));

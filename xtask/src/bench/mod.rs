@@ -6,17 +6,20 @@
 //! makes them slower.
 
 mod contender;
+mod daemon;
 mod decide;
 mod envelope;
 mod flat;
 mod kernel;
 mod machine;
 mod process;
+mod recovery;
 mod report;
 mod resident;
 mod sched;
 mod stats;
 mod storm;
+mod thousand;
 mod truth;
 
 use std::{
@@ -51,7 +54,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 20_000)]
     count: u64,
     /// Only contenders whose id contains this, beside nothing: processguard, execsnoop+exitsnoop, bpftrace,
-    /// forkstat; or only the scheduler sensor and its peers: scheduler; or only what decisions cost: policies
+    /// forkstat; or only the scheduler sensor and its peers: scheduler; or only what decisions cost: policies; or only
+    /// recoveries beside other supervisors: recovery (recovery-peers: without ourselves); or only a daemon with a
+    /// thousand services: thousand
     #[arg(long)]
     only: Option<String>,
     /// For the order and the intervals
@@ -80,14 +85,18 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     if args.only.as_deref() == Some(flat::NAME) {
         // Made up, and decided in one process: neither root nor the kernel is needed.
         let verdicts = flat::measure(args.rounds.max(1))?.verdicts();
-        let scratch = sh::target_dir().join("bench");
-        fs::create_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
-        return tell(args, &[], None, None, &verdicts, &scratch);
+        let scratch = scratch()?;
+        return tell(args, Findings { verdicts, ..Findings::default() }, &scratch);
     }
     if !sh::is_root() {
         bail!(
             "the bench loads kernel programs: run it as root, for example sudo --preserve-env=PATH cargo xtask bench"
         );
+    }
+    match args.only.as_deref() {
+        Some(recovery::NAME | recovery::PEERS) => return recoveries(args),
+        Some(thousand::NAME) => return a_thousand(args),
+        _ => {}
     }
     setup::ensure(Scope::Test)?;
     let chosen: Vec<&Contender> = contender::ALL.iter().filter(|one| wanted(one, args)).collect();
@@ -101,9 +110,8 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
             count: args.count,
             parallel: 2,
         },
-        scratch: sh::target_dir().join("bench"),
+        scratch: scratch()?,
     };
-    fs::create_dir_all(&bench.scratch).with_context(|| bench.scratch.display().to_string())?;
 
     let mut random = Random::new(args.seed);
     // With nothing alone there is nothing to compare.
@@ -126,25 +134,65 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
         let flat = flat::measure(args.rounds.max(1)).context("decisions on hosts that grow")?;
         verdicts.extend(flat.verdicts());
     }
-    tell(args, &rows, account, scheduler, &verdicts, &bench.scratch)
+    let mut recoveries = None;
+    if args.only.is_none() {
+        setup::ensure(Scope::Bench)?;
+        let program = Some(bench.processguard.clone());
+        let table = recovery::measure(program, args.rounds.max(1), &bench.scratch, &mut random)?;
+        verdicts.extend(table.verdicts());
+        recoveries = Some(table);
+        verdicts.extend(thousand::measure(&bench.processguard, &bench.storm.workload, &bench.scratch)?);
+    }
+    tell(args, Findings { rows, account, scheduler, recoveries, verdicts }, &bench.scratch)
+}
+
+/// Recoveries alone.
+fn recoveries(args: &Args) -> Result<()> {
+    setup::ensure(Scope::Bench)?;
+    let ours = args.only.as_deref() == Some(recovery::NAME);
+    let processguard = if ours { Some(build::processguard(Profile::Release)?) } else { None };
+    let scratch = scratch()?;
+    let table = recovery::measure(processguard, args.rounds.max(1), &scratch, &mut Random::new(args.seed))?;
+    let verdicts = table.verdicts();
+    tell(args, Findings { recoveries: Some(table), verdicts, ..Findings::default() }, &scratch)
+}
+
+/// Many services alone.
+fn a_thousand(args: &Args) -> Result<()> {
+    setup::ensure(Scope::Build)?;
+    let processguard = build::processguard(Profile::Release)?;
+    let workload = build::binary(Profile::Release, "guard-tests", "guard-workload")?;
+    let scratch = scratch()?;
+    let verdicts = thousand::measure(&processguard, &workload, &scratch)?;
+    tell(args, Findings { verdicts, ..Findings::default() }, &scratch)
+}
+
+/// Where the bench's own files are.
+fn scratch() -> Result<PathBuf> {
+    let scratch = sh::target_dir().join("bench");
+    fs::create_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
+    Ok(scratch)
+}
+
+/// All that one run has found out.
+#[derive(Default)]
+struct Findings {
+    rows: Vec<report::Row>,
+    account: Option<truth::Account>,
+    scheduler: Option<sched::Table>,
+    recoveries: Option<recovery::Table>,
+    verdicts: Vec<envelope::Verdict>,
 }
 
 /// Prints and keeps what was measured. An error if a rule that decides over the exit code does not hold.
-fn tell(
-    args: &Args,
-    rows: &[report::Row],
-    account: Option<truth::Account>,
-    scheduler: Option<sched::Table>,
-    verdicts: &[envelope::Verdict],
-    scratch: &Path,
-) -> Result<()> {
+fn tell(args: &Args, findings: Findings, scratch: &Path) -> Result<()> {
     let machine = machine::describe();
-    let report = report::Report { args, machine: &machine, rows, account, scheduler, verdicts };
+    let report = report::Report { args, machine: &machine, findings: &findings };
     print!("{}", report.markdown());
     let file = report.save(scratch)?;
     eprintln!("saved {}", file.display());
 
-    let failed = verdicts.iter().filter(|one| one.gates && !one.holds).count();
+    let failed = findings.verdicts.iter().filter(|one| one.gates && !one.holds).count();
     if failed > 0 {
         bail!("{failed} of the counts and ratios do not hold");
     }

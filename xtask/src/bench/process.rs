@@ -1,4 +1,4 @@
-//! A tracer's process: started quietly, asked what it costs, stopped as a person would.
+//! A contender's process: started quietly, asked what it costs, stopped as a person would.
 
 use std::{
     collections::BTreeSet,
@@ -13,10 +13,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// How long a tracer may take to end after Ctrl-C before it is killed.
+/// How long a contender may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A running tracer.
+/// A running contender.
 pub(super) struct Process {
     child: Child,
     clock: libc::clockid_t,
@@ -50,7 +50,7 @@ impl Process {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is a live timespec, and the child is not yet waited for, so its clock exists.
         if unsafe { libc::clock_gettime(self.clock, &raw mut time) } != 0 {
-            return Err(io::Error::last_os_error()).context("the tracer's CPU clock");
+            return Err(io::Error::last_os_error()).context("its CPU clock");
         }
         Ok(Duration::new(u64::try_from(time.tv_sec)?, u32::try_from(time.tv_nsec)?))
     }
@@ -91,15 +91,29 @@ impl Process {
     /// Whether it still runs; if not, what it said.
     pub(super) fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            let said = fs::read_to_string(&self.said).unwrap_or_default();
-            bail!("a tracer ended early ({status}): {}", said.trim());
+            bail!("it ended early ({status}): {}", self.heard());
         }
         Ok(())
     }
 
+    /// What it has said on standard error.
+    pub(super) fn heard(&self) -> String {
+        fs::read_to_string(&self.said).unwrap_or_default().trim().to_owned()
+    }
+
     /// Ctrl-C, and waits for the end.
-    pub(super) fn stop(mut self) -> Result<()> {
-        self.signal(libc::SIGINT);
+    pub(super) fn stop(self) -> Result<()> {
+        self.stop_by(libc::SIGINT)
+    }
+
+    /// This signal, and waits for the end.
+    pub(super) fn stop_by(mut self, signal: libc::c_int) -> Result<()> {
+        self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits for the end that it was asked for.
+    pub(super) fn wait(&mut self) -> Result<()> {
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline {
             if self.child.try_wait()?.is_some() {
@@ -107,7 +121,7 @@ impl Process {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        bail!("a tracer did not end within {} s of Ctrl-C", GRACE.as_secs())
+        bail!("it did not end within {} s: {}", GRACE.as_secs(), self.heard())
     }
 
     fn signal(&self, signal: libc::c_int) {
@@ -117,7 +131,7 @@ impl Process {
     }
 }
 
-/// Whatever goes wrong, no tracer is left behind.
+/// Whatever goes wrong, it is not left behind.
 impl Drop for Process {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {

@@ -12,10 +12,9 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{
-    Args, Sample, Samples,
+    Args, Findings, Sample, Samples,
     contender::Contender,
-    envelope::Verdict,
-    sched,
+    recovery, sched,
     stats::{Estimate, Random, estimate, median},
     truth::Account,
 };
@@ -90,10 +89,7 @@ fn by_program(samples: &[Sample]) -> BTreeMap<String, (f64, f64)> {
 pub(super) struct Report<'a> {
     pub(super) args: &'a Args,
     pub(super) machine: &'a [(&'static str, String)],
-    pub(super) rows: &'a [Row],
-    pub(super) account: Option<Account>,
-    pub(super) scheduler: Option<sched::Table>,
-    pub(super) verdicts: &'a [Verdict],
+    pub(super) findings: &'a Findings,
 }
 
 impl Report<'_> {
@@ -102,11 +98,12 @@ impl Report<'_> {
         let mut text = String::new();
         // Writing to a String cannot fail.
         _ = self.write_machine(&mut text);
-        if !self.rows.is_empty() {
+        if !self.findings.rows.is_empty() {
             _ = self.write_table(&mut text);
             _ = self.write_programs(&mut text);
         }
-        text.extend(self.scheduler.iter().map(sched::Table::markdown));
+        text.extend(self.findings.scheduler.iter().map(sched::Table::markdown));
+        text.extend(self.findings.recoveries.iter().map(recovery::Table::markdown));
         _ = self.write_verdicts(&mut text);
         text
     }
@@ -117,7 +114,7 @@ impl Report<'_> {
     }
 
     fn write_table(&self, text: &mut String) -> std::fmt::Result {
-        let bare = median(&self.rows.iter().map(|row| row.bare_us).collect::<Vec<_>>());
+        let bare = median(&self.findings.rows.iter().map(|row| row.bare_us).collect::<Vec<_>>());
         writeln!(
             text,
             "Medians of {} interleaved rounds of {} spawns by two threads, {bare:.1} us each with nothing attached. Slow-down: against the storm just before the tracer was attached, with its 95% bootstrap interval.\n",
@@ -128,7 +125,7 @@ impl Report<'_> {
             "| tracer | in-kernel ns per spawn | storm slow-down | reader CPU us per spawn | peak RSS MiB |"
         )?;
         writeln!(text, "| --- | ---: | ---: | ---: | ---: |")?;
-        for row in self.rows {
+        for row in &self.findings.rows {
             let kernel = row.kernel_ns.map_or_else(|| "–".to_owned(), |ns| format!("{ns:.0}"));
             let Estimate { median, low, high } = row.slowdown;
             let slowdown = format!("{median:.3} ({low:.3} to {high:.3})");
@@ -141,7 +138,7 @@ impl Report<'_> {
     }
 
     fn write_programs(&self, text: &mut String) -> std::fmt::Result {
-        for row in self.rows.iter().filter(|row| row.ours && !row.programs.is_empty()) {
+        for row in self.findings.rows.iter().filter(|row| row.ours && !row.programs.is_empty()) {
             let programs = row.programs.iter();
             let each: Vec<_> =
                 programs.map(|(name, (ns, runs))| format!("{name} {ns:.0} ns x {runs:.2}")).collect();
@@ -151,12 +148,12 @@ impl Report<'_> {
     }
 
     fn write_verdicts(&self, text: &mut String) -> std::fmt::Result {
-        if self.verdicts.is_empty() {
+        if self.findings.verdicts.is_empty() {
             return Ok(());
         }
         writeln!(text, "| must hold | measured | |")?;
         writeln!(text, "| --- | --- | --- |")?;
-        for verdict in self.verdicts {
+        for verdict in &self.findings.verdicts {
             let word = if verdict.holds { "holds" } else { "MISSES" };
             writeln!(text, "| {} | {} | {word} |", verdict.rule, verdict.measured)?;
         }
@@ -176,7 +173,7 @@ impl Report<'_> {
     fn json(&self, now: u64) -> Value {
         let machine: serde_json::Map<_, _> =
             self.machine.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-        let rows = self.rows.iter().map(|row| {
+        let rows = self.findings.rows.iter().map(|row| {
             let programs = row.programs.iter().map(|(name, (ns, runs))| {
                 json!({ "name": name, "ns_per_run": ns, "runs_per_spawn": runs })
             });
@@ -190,7 +187,7 @@ impl Report<'_> {
                 "peak_rss_bytes": row.peak_rss,
             })
         });
-        let verdicts = self.verdicts.iter().map(|one| {
+        let verdicts = self.findings.verdicts.iter().map(|one| {
             json!({ "rule": one.rule, "measured": one.measured, "holds": one.holds, "gates": one.gates })
         });
         json!({
@@ -200,8 +197,9 @@ impl Report<'_> {
             "spawns": self.args.count,
             "seed": self.args.seed,
             "rows": rows.collect::<Vec<_>>(),
-            "count": self.account.as_ref().map(Account::json),
-            "scheduler": self.scheduler.as_ref().map(sched::Table::json),
+            "count": self.findings.account.as_ref().map(Account::json),
+            "scheduler": self.findings.scheduler.as_ref().map(sched::Table::json),
+            "recoveries": self.findings.recoveries.as_ref().map(recovery::Table::json),
             "verdicts": verdicts.collect::<Vec<_>>(),
         })
     }

@@ -14,11 +14,11 @@ use anyhow::{Context as _, Result, ensure};
 use super::{envelope::Verdict, process::Process};
 
 /// Row 6 of the envelope.
-const RSS_BYTES: u64 = 25_000_000;
-const CPU_PERCENT: f64 = 0.5;
+pub(super) const RSS_BYTES: u64 = 25_000_000;
+pub(super) const CPU_PERCENT: f64 = 0.5;
 
 /// Sleeping processes.
-const PROCESSES: u64 = 1_000;
+const PROCESSES: usize = 1_000;
 
 /// The daemon is measured for so long, after it has settled.
 const MEASURED: Duration = Duration::from_secs(20);
@@ -36,12 +36,13 @@ pub(super) struct Resident {
 }
 
 /// The sleepers; they end with their parent.
-struct Sleepers(Child);
+pub(super) struct Sleepers(Child);
 
 impl Sleepers {
-    fn start(workload: &Path) -> Result<Self> {
+    /// So many.
+    pub(super) fn start(workload: &Path, count: usize) -> Result<Self> {
         let mut command = Command::new(workload);
-        command.args(["sleepers", "--count", &PROCESSES.to_string()]);
+        command.args(["sleepers", "--count", &count.to_string()]);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("the sleepers")?;
         let mut sleepers = Self(child);
         let stdout = sleepers.0.stdout.take().context("no standard output")?;
@@ -63,7 +64,7 @@ impl Drop for Sleepers {
 
 /// Samples every second a tree of a thousand sleepers.
 pub(super) fn measure(processguard: &Path, workload: &Path, scratch: &Path) -> Result<Resident> {
-    let sleepers = Sleepers::start(workload)?;
+    let sleepers = Sleepers::start(workload, PROCESSES)?;
     let stream = scratch.join("resident.jsonl");
     _ = fs::remove_file(&stream);
     let mut trace = Command::new(processguard);
@@ -80,7 +81,10 @@ pub(super) fn measure(processguard: &Path, workload: &Path, scratch: &Path) -> R
     trace.stop()?;
     fs::remove_file(&stream)?;
     // Without, a daemon that samples nothing would pass.
-    ensure!(sampled >= PROCESSES * (MEASURED.as_secs() - 2), "only {sampled} samples in {seconds:.1} s");
+    ensure!(
+        sampled >= PROCESSES as u64 * (MEASURED.as_secs() - 2),
+        "only {sampled} samples in {seconds:.1} s"
+    );
     Ok(Resident { sampled, seconds, cpu, steady_rss, peak_rss })
 }
 

@@ -23,6 +23,15 @@ pub(super) fn median(samples: &[f64]) -> f64 {
     }
 }
 
+/// The value below which a share of the samples lies (nearest rank): 0 is the least, 1 the largest. Not a number if
+/// there is no sample.
+pub(super) fn quantile(samples: &[f64], share: f64) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (share * sorted.len() as f64).ceil().max(1.0);
+    sorted.get(rank as usize - 1).copied().unwrap_or(f64::NAN)
+}
+
 /// The median with its interval: percentiles of the medians of samples drawn with replacement.
 pub(super) fn estimate(samples: &[f64], random: &mut Random) -> Estimate {
     let mut medians: Vec<f64> = (0..RESAMPLES)
@@ -72,6 +81,13 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), 2.5);
         assert_eq!(median(&[9.0, 1.0, 3.0]), 3.0);
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn a_quantile_is_one_of_the_samples() {
+        let samples: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!([0.0, 0.5, 0.99, 1.0].map(|share| quantile(&samples, share)), [1.0, 100.0, 198.0, 200.0]);
+        assert!(quantile(&[], 0.5).is_nan());
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(super) fn all(missing: &[&Need]) -> Result<()> {
             Source::Packages(names) => bail!("{} is missing: {}", need.name, by_hand(names)),
             Source::BpfCompiler(_) => step("rustup: nightly with rust-src", nightly)?,
             Source::BpfLinker(_) => step(&format!("cargo install bpf-linker {BPF_LINKER}"), bpf_linker)?,
+            Source::Peer(bring) => step(need.name, bring)?,
             Source::CargoDeny => step(&format!("cargo install cargo-deny {CARGO_DENY}"), cargo_deny)?,
             Source::Component(name) => step(&format!("rustup: {name}"), || {
                 sh::run(Command::new("rustup").current_dir(sh::workspace()).args(["component", "add", name]))
@@ -48,7 +49,7 @@ fn packages_for(missing: &[&Need]) -> BTreeSet<&'static str> {
         match need.source {
             Source::Packages(names) | Source::BpfCompiler(names) => packages.extend(names),
             Source::BpfLinker(names) if llvm_prefix().is_none() => packages.extend(names),
-            Source::BpfLinker(_) | Source::CargoDeny | Source::Component(_) => {}
+            Source::BpfLinker(_) | Source::CargoDeny | Source::Component(_) | Source::Peer(_) => {}
         }
     }
     packages

@@ -9,6 +9,7 @@ mod toolchain;
 
 mod install;
 mod needs;
+pub(crate) mod peers;
 
 use std::time::Instant;
 
@@ -32,6 +33,8 @@ pub(crate) enum Scope {
     Build,
     /// The tests and benchmarks: also peers and oracles.
     Test,
+    /// The peers of the recovery benchmark.
+    Bench,
     /// Formatting, lints and licences.
     Tidy,
     /// All of it.

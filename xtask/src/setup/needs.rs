@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command};
 
 use super::{
-    Scope,
+    Scope, peers,
     toolchain::{self, Compiler},
 };
 use crate::{sh, vm};
@@ -58,7 +58,7 @@ pub(super) struct Need {
 }
 
 /// What brings a tool.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Source {
     /// Debian packages of these names; elsewhere the names are a hint.
     Packages(&'static [&'static str]),
@@ -69,6 +69,8 @@ pub(super) enum Source {
     CargoDeny,
     /// A component of the workspace's own toolchain.
     Component(&'static str),
+    /// Built or fetched below target/peers by this function.
+    Peer(fn() -> anyhow::Result<()>),
 }
 
 /// Everything, in the order in which it is installed.
@@ -191,6 +193,90 @@ pub(super) const TABLE: &[Need] = &[
         purpose: "what those machines have for a system",
         find: || program("busybox"),
         source: Source::Packages(&["busybox-static"]),
+    },
+    Need {
+        name: "runit",
+        scope: Scope::Bench,
+        purpose: "peer in the recovery benchmark",
+        find: || program("runsv"),
+        source: Source::Packages(&["runit"]),
+    },
+    Need {
+        name: "s6",
+        scope: Scope::Bench,
+        purpose: "peer in the recovery benchmark",
+        find: || program("s6-supervise"),
+        source: Source::Packages(&["s6"]),
+    },
+    Need {
+        name: "monit",
+        scope: Scope::Bench,
+        purpose: "peer in the recovery benchmark",
+        find: || program("monit"),
+        source: Source::Packages(&["monit"]),
+    },
+    Need {
+        name: "podman",
+        scope: Scope::Bench,
+        purpose: "has systemd as pid 1 in the recovery benchmark",
+        find: || program("podman"),
+        source: Source::Packages(&["podman"]),
+    },
+    Need {
+        name: "runc",
+        scope: Scope::Bench,
+        purpose: "runs podman's containers where crun cannot",
+        find: || program("runc"),
+        source: Source::Packages(&["runc"]),
+    },
+    Need {
+        name: "debootstrap",
+        scope: Scope::Bench,
+        purpose: "makes the root file system of that systemd",
+        find: || program("debootstrap"),
+        source: Source::Packages(&["debootstrap"]),
+    },
+    Need {
+        name: "python3 with venv",
+        scope: Scope::Bench,
+        purpose: "holds supervisord and circus",
+        find: peers::python,
+        source: Source::Packages(&["python3", "python3-venv"]),
+    },
+    Need {
+        name: "supervisord",
+        scope: Scope::Bench,
+        purpose: "peer in the recovery benchmark",
+        find: || peers::found(peers::python_program("supervisord")),
+        source: Source::Peer(peers::python_packages),
+    },
+    Need {
+        name: "circus",
+        scope: Scope::Bench,
+        purpose: "peer in the recovery benchmark",
+        find: || peers::found(peers::python_program("circusd")),
+        source: Source::Peer(peers::python_packages),
+    },
+    Need {
+        name: "npm",
+        scope: Scope::Bench,
+        purpose: "brings pm2",
+        find: || program("npm"),
+        source: Source::Packages(&["npm", "nodejs"]),
+    },
+    Need {
+        name: "pm2",
+        scope: Scope::Bench,
+        purpose: "peer in the recovery benchmark",
+        find: || peers::found(peers::pm2_program()),
+        source: Source::Peer(peers::pm2),
+    },
+    Need {
+        name: "systemd root",
+        scope: Scope::Bench,
+        purpose: "peer in the recovery benchmark",
+        find: || peers::found(peers::systemd_root()),
+        source: Source::Peer(peers::systemd),
     },
     Need {
         name: "rustfmt",

@@ -150,6 +150,11 @@ impl Archive {
     }
 }
 
+/// The mirror of Debian's own archive that the system's apt is set up for.
+pub(crate) fn mirror() -> Result<String> {
+    find(&indextargets(&mut Command::new("apt-get"))?, Place::Archive).map(ToOwned::to_owned)
+}
+
 /// A version of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Package {
@@ -188,7 +193,7 @@ fn find(configured: &[Configured], place: Place) -> Result<&str> {
     let uri = configured.iter().find(|(label, _)| label == place.label()).map(|(_, uri)| uri.as_str());
     uri.with_context(|| {
         format!(
-            "apt is not set up for a mirror of {}: the kernels come from there; remedy: a line for it in \
+            "apt is not set up for a mirror of {}: kernels and root file systems come from there; remedy: a line for it in \
              /etc/apt/sources.list, and apt-get update",
             place.label()
         )

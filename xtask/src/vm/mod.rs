@@ -32,6 +32,7 @@ use crate::{
     setup::{self, Scope},
     sh,
 };
+pub(crate) use archive::mirror;
 use emulator::Emulator;
 pub(crate) use emulator::installed as installed_qemu;
 use kernels::{Image, Kernel};

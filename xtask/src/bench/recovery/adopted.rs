@@ -1,0 +1,129 @@
+//! Adopted services: how long after a death it is decided what to do, by our own incidents.
+//!
+//! Somebody else starts the victim (the bare loop, which also brings it back), a policy adopts it, and it is killed
+//! again and again. Both moments are on the kernel's clock: the death is its record's time.
+
+use std::{
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use super::{
+    contender::Supervisor as _,
+    peers::{self, Peer},
+    place::Place,
+};
+use crate::{
+    bench::{daemon::Daemon, envelope::Verdict, stats},
+    sh,
+};
+
+/// p99, from death to decision.
+const DECIDED_MS: f64 = 1.0;
+
+/// Deaths; p99 is then the second worst.
+const KILLS: usize = 200;
+
+/// For the daemon's own book-keeping.
+const BETWEEN: Duration = Duration::from_millis(40);
+
+/// How long incidents may take to be told.
+const TOLD: Duration = Duration::from_secs(10);
+
+/// Milliseconds from each death to its decision.
+pub(super) fn measure(processguard: &Path, victim: &Path) -> Result<Vec<f64>> {
+    let place = Place::new("adopted", victim)?;
+    let policy = format!(
+        "version: processguard/v1\nservice: victim\nadopt: {{ exe: {}, restart_via: {{ command: [/bin/true] }} }}\n\
+         restart: {{ on: always, budget: 100000/1h, backoff: {{ initial: 0s, jitter: 0% }} }}\n",
+        place.program().display()
+    );
+    let mut bare = Peer { command: peers::bare_loop, ends_by: libc::SIGTERM }.start(&place)?;
+    let mut life = place.wait_for(1, || bare.check())?;
+    let daemon = Daemon::start(processguard, place.directory(), &policy)?;
+    for number in 2..KILLS + 2 {
+        place.kill(life)?;
+        life = place.wait_for(number, || bare.check())?;
+        thread::sleep(BETWEEN);
+    }
+    let decided = wait_for_incidents(processguard, &daemon)?;
+    daemon.stop()?;
+    bare.stop()?;
+    Ok(decided)
+}
+
+fn wait_for_incidents(processguard: &Path, daemon: &Daemon) -> Result<Vec<f64>> {
+    let deadline = Instant::now() + TOLD;
+    loop {
+        let mut ask = Command::new(processguard);
+        ask.args(["incidents", "--json", "--limit", "1000", "--socket"]).arg(daemon.socket());
+        let decided = read(&sh::output(&mut ask)?)?;
+        if decided.len() >= KILLS {
+            return Ok(decided);
+        }
+        if Instant::now() > deadline {
+            bail!("{KILLS} deaths, but {} incidents with a death and a decision", decided.len());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// HOOK: the only place that knows how `incidents --json` looks: incidents as `guard_core::incident::Incident` writes
+/// itself, in an array or one a line.
+fn read(text: &str) -> Result<Vec<f64>> {
+    let mut incidents = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        match value.context("incidents --json")? {
+            Value::Array(many) => incidents.extend(many),
+            mut one => match one.get_mut("incidents").map(Value::take) {
+                Some(Value::Array(many)) => incidents.extend(many),
+                _ => incidents.push(one),
+            },
+        }
+    }
+    ensure!(incidents.iter().all(Value::is_object), "incidents --json: not objects");
+    Ok(incidents.iter().filter_map(death_to_decision).collect())
+}
+
+fn death_to_decision(incident: &Value) -> Option<f64> {
+    let timeline = incident.get("timeline")?.as_array()?;
+    let first = |kind: &str| {
+        let mut entries =
+            timeline.iter().filter(|entry| entry.get("kind").is_some_and(|found| found == kind));
+        entries.next()?.get("time_ns")?.as_u64()
+    };
+    let (death, decision) = (first("death")?, first("decision")?);
+    Some((decision as f64 - death as f64) / 1e6)
+}
+
+/// What the envelope says of it.
+pub(super) fn verdict(decided: &[f64]) -> Verdict {
+    let (median, p99) = (stats::median(decided), stats::quantile(decided, 0.99));
+    Verdict {
+        rule: format!("adopted services: death to decision p99 at most {DECIDED_MS} ms"),
+        measured: format!("p50 {median:.3} ms, p99 {p99:.3} ms, {} deaths", decided.len()),
+        holds: p99 <= DECIDED_MS,
+        gates: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn incidents_are_read_in_an_array_or_one_a_line() {
+        let one = r#"{"id":1,"timeline":[{"time_ns":5000000,"kind":"death"},{"time_ns":5250000,"kind":"decision"}]}"#;
+        let none = r#"{"id":2,"timeline":[{"time_ns":5000000,"kind":"bad_answer"}]}"#;
+        for text in
+            [format!("[{one},{none}]"), format!("{one}\n{none}\n"), format!(r#"{{"incidents":[{one}]}}"#)]
+        {
+            assert_eq!(read(&text).unwrap(), [0.25], "{text}");
+        }
+    }
+}
