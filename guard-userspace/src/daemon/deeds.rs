@@ -9,7 +9,8 @@ use guard_core::policy::model::Kill;
 use guard_core::supervise::{Deed, Done, Input, Plan, Refused};
 
 use super::alerts::Alert;
-use super::hands::{Prepared, Started};
+use super::hands::Hook;
+use super::hands::spawn::Started;
 use super::others;
 use super::tally;
 use super::turn::Daemon;
@@ -53,25 +54,29 @@ impl Daemon {
                 return Ok(());
             }
             Deed::Run { command, environment, timeout_ns, .. } => {
-                let timeout = Duration::from_nanos(*timeout_ns);
-                let hook = self.hands.run_hook(command.clone(), environment.clone(), timeout);
+                let hook = Hook {
+                    command: command.clone(),
+                    environment: environment.clone(),
+                    user: None,
+                    timeout: Duration::from_nanos(*timeout_ns),
+                };
+                let hook = self.hands.run_hook(hook);
                 self.deeds.spawn(async move { Landed::Done(plan, hook.await) });
                 return Ok(());
             }
-            Deed::Signal { target, signal, all } => self.signal(plan.id.0, *target, *signal, *all),
-            Deed::Kill { target, kill } => self.kill(plan.id.0, *target, *kill),
-            Deed::Freeze(target) => self.in_room(*target, |room| room.freeze().map_err(in_words)),
-            Deed::Thaw(target) => self.in_room(*target, |room| room.thaw().map_err(in_words)),
-            Deed::Renice { target, nice } => {
-                let nice = *nice;
-                self.in_room(*target, |room| super::hands::renice(room, nice).map_err(in_words))
+            Deed::Signal { target, signal, all } => {
+                self.hands.signal(*target, self.lives.room(*target), (*signal, *all), plan.id)
             }
+            Deed::Kill { target, kill } => self.hands.kill(*target, self.lives.room(*target), *kill, plan.id),
+            Deed::Freeze(target) => self.hands.freeze(*target, self.lives.room(*target)),
+            Deed::Thaw(target) => self.hands.thaw(*target, self.lives.room(*target)),
+            Deed::Renice { target, nice } => self.hands.renice(*target, self.lives.room(*target), *nice),
             Deed::Alert { .. } => {
                 self.alert(&plan);
                 Ok(())
             }
         };
-        self.carried(plan, result);
+        self.carried(plan, result.map_err(in_words));
         Ok(())
     }
 }
@@ -130,7 +135,7 @@ impl Daemon {
         if let Err(error) = self.exits.add(id, started.pidfd) {
             tracing::warn!("process {} is not watched by a descriptor: {error}", id.pid);
         }
-        let past = self.lives.begin(plan.subject.clone(), id, Some(Arc::new(started.room)));
+        let past = self.lives.begin(plan.subject.clone(), id, Some(started.room));
         self.used_up.extend(past);
         self.gauges.watch(now_ns, &plan.subject, id, &[]);
         self.tally.action("start", "done");
@@ -161,4 +166,42 @@ impl Daemon {
     fn found_by_the_kernel(&self, pid: u32) -> Option<Arc<Process>> {
         self.holder.core().processes().current(pid).cloned()
     }
+
+    /// Tells people.
+    fn alert(&mut self, plan: &Plan) {
+        let Deed::Alert { severity, message, about } = &plan.deed else { return };
+        let unix_ns = self.teller.stamp().unix_ns(plan.time_ns);
+        let alert = Alert {
+            id: plan.id.0,
+            time_ns: plan.time_ns,
+            unix_ns,
+            service: Arc::clone(&plan.subject.service),
+            instance: plan.subject.instance,
+            severity: *severity,
+            message: message.clone(),
+            about: (**about).clone(),
+            incident: self.incidents.open_of(&plan.subject).cloned(),
+            because: plan.because.clone(),
+        };
+        self.teller.alert(&alert, &plan.subject);
+        if self.flags.is_on("alerts") {
+            self.alerts.alert(&alert);
+        }
+    }
+}
+
+/// An error and what is behind it.
+pub(super) fn in_words(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(behind) = source {
+        let more = behind.to_string();
+        // Some errors say their source themselves.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = behind.source();
+    }
+    text
 }

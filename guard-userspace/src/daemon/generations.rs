@@ -19,14 +19,24 @@ pub(super) const TRIAL_NS: u64 = 5 * 60 * 1_000_000_000;
 pub(super) struct Generations {
     set: Arc<PolicySet>,
     current: Generation,
+    /// The generation whose files these are: after a rollback, an earlier one.
+    origin: u64,
     pub(super) trial: Trial,
 }
 
 impl Generations {
     /// What holds from the start on.
-    pub(super) fn new(accepted: &Accepted, number: u64, why: String, unix_ns: i64) -> Self {
-        let current = generation(accepted, number, why, unix_ns, vec![]);
-        Self { set: Arc::clone(&accepted.set), current, trial: Trial::new(TRIAL_NS) }
+    pub(super) fn new(current: Generation, set: Arc<PolicySet>, origin: u64) -> Self {
+        Self { set, current, origin, trial: Trial::new(TRIAL_NS) }
+    }
+
+    pub(super) const fn origin(&self) -> u64 {
+        self.origin
+    }
+
+    /// What holds is what an earlier generation was.
+    pub(super) const fn came_from(&mut self, origin: u64) {
+        self.origin = origin;
     }
 
     pub(super) const fn current(&self) -> &Generation {
@@ -37,14 +47,10 @@ impl Generations {
         &self.set
     }
 
-    /// The generation that these would be, after the newest of all.
-    pub(super) fn next(&self, newest: u64, accepted: &Accepted, why: String, unix_ns: i64) -> Generation {
-        let changes = policies::changes(&self.set, &accepted.set);
-        generation(accepted, newest + 1, why, unix_ns, changes)
-    }
 
     /// It holds from now on. One that came by rolling back is no trial: there may be nothing better.
     pub(super) fn adopt(&mut self, generation: Generation, set: Arc<PolicySet>, on_trial: bool, now_ns: u64) {
+        self.origin = generation.number;
         (self.current, self.set) = (generation, set);
         if on_trial { self.trial.begin(now_ns) } else { self.trial.end() }
     }

@@ -59,8 +59,8 @@ impl Lives {
     }
 
     /// Where a main process lives, or lived.
-    pub(super) fn room(&self, main: ProcId) -> Option<&Arc<Room>> {
-        self.lives.get(&main)?.room.as_ref()
+    pub(super) fn room(&self, main: ProcId) -> Option<&Room> {
+        self.lives.get(&main)?.room.as_deref()
     }
 
     /// The rooms that somebody may still ask for.

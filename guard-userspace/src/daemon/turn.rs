@@ -25,7 +25,10 @@ use super::door::Request;
 use super::flags::Flags;
 use super::gauges::{self, Gauges};
 use super::generations::Generations;
-use super::hands::{Ended, Exits, Hands, notify::Notifications};
+use super::hands::Hands;
+use super::hands::exits::{Ended, Exits};
+use super::hands::notify::Notices;
+use super::hands::rooms::Room;
 use super::lives::Lives;
 use super::probes::{Answered, Probes};
 use super::settings::Settings;
@@ -172,5 +175,55 @@ impl Daemon {
             Turn::Idle => {}
         }
         Ok(())
+    }
+}
+
+impl Daemon {
+    /// Ends without a record: after a while the core is told what `waitid` said, and the table is compared with the kernel's.
+    fn look_for_unseen(&mut self) -> Result<(), Failure> {
+        let now = Instant::now();
+        let table = self.holder.core().processes();
+        self.unseen.retain(|(_, id, _)| table.is_alive(*id));
+        let late: Vec<_> = self.unseen.extract_if(.., |(since, ..)| *since + RECORD_WITHIN <= now).collect();
+        if late.is_empty() {
+            return Ok(());
+        }
+        let time_ns = clock::boot_ns();
+        self.holder.tell(|core| {
+            for (_, id, status) in late {
+                if let Some(status) = status {
+                    let status = ExitStatus::from_wait(status.cast_unsigned());
+                    core.handle(time_ns, Told::Tombstone { id, status, time_ns });
+                }
+            }
+        })?;
+        self.holder.compare()
+    }
+
+    /// A process has ended: what is known of it by its id is not needed any more.
+    pub(super) fn has_ended(&mut self, id: ProcId) {
+        self.unseen.retain(|(_, unseen, _)| *unseen != id);
+        self.lives.end(id);
+        if self.born.get(&id.pid).is_some_and(|process| process.id != id) {
+            self.born.remove(&id.pid);
+        }
+        self.to_forget.push(id);
+    }
+
+    /// What can wait until nothing else is to be done: spare rooms, rooms that are empty, births that nobody asked for.
+    fn tidy(&mut self) {
+        let table = self.holder.core().processes();
+        self.born.retain(|_, process| table.is_alive(process.id));
+        self.used_up.retain(|room| !room.is_empty() || room.remove().is_err());
+        for facts in self.supervisor.facts() {
+            self.hands.make_spares(&facts);
+        }
+    }
+
+    /// Everything is put down; services go on.
+    async fn finish(mut self) -> Result<(), Failure> {
+        systemd::stopping();
+        self.settle()?;
+        self.holder.finish().await.map(|_| ())
     }
 }

@@ -20,12 +20,14 @@ pub(super) const ACTIONS: usize = 100_000;
 const GENERATIONS: i64 = 50;
 
 /// An incident, and what makes its times those of a calendar: it may be of an earlier boot.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KeptIncident {
     /// As it was told.
     pub incident: Incident,
     /// Nanoseconds since the epoch minus nanoseconds since boot, when it was written.
     pub unix_offset_ns: i64,
+    /// Its times are those of an earlier boot.
+    pub is_of_another_boot: bool,
 }
 
 /// Text and facts of a generation.
@@ -40,9 +42,9 @@ struct Facts {
 pub(super) fn put_incident(db: &Connection, incident: &Incident) -> rusqlite::Result<()> {
     let text = serde_json::to_string(incident).map_err(in_sql)?;
     let mut statement = db.prepare_cached(
-        "INSERT OR REPLACE INTO incidents (id, service, opened_unix_ns, closed, unix_offset_ns, incident)
-         SELECT ?1, ?2, ?3 + CAST(value AS INTEGER), ?4, CAST(value AS INTEGER), ?5
-         FROM meta WHERE name = 'unix_offset_ns'",
+        "INSERT OR REPLACE INTO incidents (id, service, opened_unix_ns, closed, boot, unix_offset_ns, incident)
+         SELECT ?1, ?2, ?3 + CAST(clock.value AS INTEGER), ?4, boot.value, CAST(clock.value AS INTEGER), ?5
+         FROM meta AS clock, meta AS boot WHERE clock.name = 'unix_offset_ns' AND boot.name = 'boot'",
     )?;
     let opened_ns = i64::try_from(incident.opened_ns).unwrap_or(i64::MAX);
     statement.execute(params![
@@ -75,7 +77,7 @@ impl State {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.db
             .prepare_cached(
-                "SELECT incident, unix_offset_ns FROM incidents
+                "SELECT incident, unix_offset_ns, boot <> (SELECT value FROM meta WHERE name = 'boot') FROM incidents
                  WHERE (?1 IS NULL OR service = ?1) AND (NOT ?2 OR closed = 0) ORDER BY id DESC LIMIT ?3",
             )
             .and_then(|mut statement| statement.query_map(params![service, open, limit], kept)?.collect())
@@ -88,7 +90,7 @@ impl State {
     /// If it cannot be read.
     pub fn incident(&self, id: u64) -> Result<Option<KeptIncident>, StateError> {
         self.db
-            .prepare_cached("SELECT incident, unix_offset_ns FROM incidents WHERE id = ?1")
+            .prepare_cached("SELECT incident, unix_offset_ns, boot <> (SELECT value FROM meta WHERE name = 'boot') FROM incidents WHERE id = ?1")
             .and_then(|mut statement| statement.query_row([id], kept).optional())
             .map_err(|error| StateError::broken(&self.path, error))
     }
@@ -211,7 +213,7 @@ impl State {
 fn kept(row: &rusqlite::Row<'_>) -> rusqlite::Result<KeptIncident> {
     let text: String = row.get(0)?;
     let incident = serde_json::from_str(&text).map_err(in_sql)?;
-    Ok(KeptIncident { incident, unix_offset_ns: row.get(1)? })
+    Ok(KeptIncident { incident, unix_offset_ns: row.get(1)?, is_of_another_boot: row.get(2)? })
 }
 
 fn in_sql(error: serde_json::Error) -> rusqlite::Error {

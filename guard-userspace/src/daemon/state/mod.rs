@@ -26,6 +26,7 @@ use guard_core::supervise::ActionId;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 pub use error::StateError;
+pub use kept::KeptIncident;
 use lock::Lock;
 
 use super::fail;

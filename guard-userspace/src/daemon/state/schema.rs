@@ -24,7 +24,7 @@ CREATE TABLE actions (
 CREATE INDEX actions_unfinished ON actions (id) WHERE done IS NULL;
 CREATE TABLE incidents (
     id INTEGER PRIMARY KEY, service TEXT NOT NULL, opened_unix_ns INTEGER NOT NULL, closed INTEGER NOT NULL,
-    unix_offset_ns INTEGER NOT NULL,    incident TEXT NOT NULL
+    boot TEXT NOT NULL, unix_offset_ns INTEGER NOT NULL,    incident TEXT NOT NULL
 ) STRICT;
 CREATE INDEX incidents_by_service ON incidents (service, id);
 CREATE INDEX incidents_open ON incidents (id) WHERE closed = 0;
