@@ -50,6 +50,8 @@ pub struct Monitor {
     /// Looks without an answer, in a row.
     errors: u32,
     seen: Seen,
+    /// Why it was failing when another monitor knew it, for as long as it does.
+    kept: Option<String>,
 }
 
 /// When looks make a state.
@@ -132,6 +134,7 @@ impl Monitor {
             word_ns: now_ns,
             errors: 0,
             seen: Seen::default(),
+            kept: None,
         }
     }
 
@@ -158,6 +161,11 @@ impl Monitor {
     /// Its subject was up before `now_ns`, and its grace began then.
     pub const fn graced_since(&mut self, check: &Check, begun_ns: u64) {
         self.grace_until_ns = begun_ns.saturating_add(check.grace);
+    }
+
+    /// It was failing when somebody else looked last, and is until it is seen well.
+    pub fn goes_on_failing(&mut self, since_ns: u64, why: String) {
+        (self.state, self.since_ns, self.ill, self.kept) = (CheckState::Failing, since_ns, true, Some(why));
     }
 
     /// What the check says.
@@ -229,7 +237,7 @@ impl Monitor {
         match self.state {
             CheckState::Unknown if self.seen.said.is_empty() => "nothing was found out yet".to_owned(),
             CheckState::Unknown => self.seen.said.clone(),
-            CheckState::Failing => self.why_failing(),
+            CheckState::Failing => self.kept.clone().unwrap_or_else(|| self.why_failing()),
             CheckState::Passing => self.why_passing(),
         }
     }
@@ -313,7 +321,7 @@ impl Monitor {
     }
 
     fn change(&mut self, state: CheckState, since_ns: u64, why: String) -> Change {
-        (self.state, self.since_ns) = (state, since_ns);
+        (self.state, self.since_ns, self.kept) = (state, since_ns, None);
         Change { state, why, since_ns }
     }
 

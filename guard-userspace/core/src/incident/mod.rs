@@ -1,4 +1,30 @@
 //! Incidents: every departure of a service from health, with a timeline on the kernel's clock.
+//!
+//! [`Incidents`] is told what the kernel tells of main processes, what the supervisor decides and tells, and what probes answer.
+//! It says when an incident begins, goes on and is over. Nothing is decided here.
+//!
+//! ```text
+//!  a main process dies unasked, a check fails,                     healthy again, and whatever failed passes
+//!  a start fails or is late, it is held        ---> Opened ----------------------------------------------------> Closed
+//!                                                    | ^     stopped, handed over, its policy gone                 |
+//!                                              more of it: Updated                                                 |
+//!                                                      +------- it dies again within REOPEN_NS: a crash loop ------+
+//! ```
+//! What was asked for is no incident: stops, restarts by hand or for a new policy, fewer instances.
+//!
+//! ```text
+//! machine.rs   the door: inputs in, changes out; course.rs: how one begins, goes on and ends; rules.rs: what it needs of policies
+//! words.rs     causes in words; segments.rs: how long each part of a recovery took
+//! ```
+
+mod course;
+mod machine;
+mod rules;
+mod segments;
+mod words;
+
+pub use machine::{Change, Incidents};
+pub use segments::Segment;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +60,18 @@ pub struct Incident {
     pub gap: bool,
     /// Restarts that were made within it.
     pub restarts: u32,
+    /// Checks that failed within it and have not passed since.
+    #[serde(default)]
+    pub failing: Vec<String>,
+    /// When it was known to be bad last.
+    #[serde(default)]
+    pub bad_ns: u64,
+    /// Since when it may be good: the first good answer after the last bad one.
+    #[serde(default)]
+    pub good_ns: Option<u64>,
+    /// Entries that the timeline had no room for.
+    #[serde(default)]
+    pub left_out: u32,
 }
 
 /// One thing in an incident.
@@ -58,6 +96,7 @@ pub enum Moment {
     Signal,
     Death,
     BadAnswer,
+    Wait,
     Decision,
     Fork,
     Exec,

@@ -145,7 +145,7 @@ impl Unit {
                 instance.renewing = true;
             }
         } else {
-            let why = Why::new("its policy only observes", turn.now_ns);
+            let why = Why::new(text::OBSERVES, turn.now_ns);
             self.hold_instance(number, Hold::Observed, None, why, turn);
         }
     }

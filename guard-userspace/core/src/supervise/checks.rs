@@ -10,6 +10,7 @@ use super::effect::{Ask, What};
 use super::fill::Fill;
 use super::input::Answer;
 use super::instance::{Instance, Phase, Why};
+use super::saved::SavedCheck;
 use super::shared::Shared;
 use super::unit::{Turn, Unit};
 
@@ -68,6 +69,30 @@ impl Checks {
         for (watch, check) in self.watches.iter_mut().zip(&policy.checks) {
             if let Some(monitor) = &mut watch.monitor {
                 monitor.graced_since(check, begun_ns);
+            }
+        }
+    }
+
+    /// Which of them fail, as it is saved.
+    pub(super) fn failing(&self, policy: &Service) -> Vec<SavedCheck> {
+        let all = self.watches.iter().zip(&policy.checks);
+        let failing = all.filter_map(|(watch, check)| Some((watch.monitor.as_ref()?, check)));
+        let failing = failing.filter(|(monitor, _)| monitor.state() == CheckState::Failing);
+        let saved = failing.map(|(monitor, check)| SavedCheck {
+            name: check.name.clone(),
+            since_ns: monitor.since_ns(),
+            why: monitor.why(),
+        });
+        saved.collect()
+    }
+
+    /// These failed when somebody looked last.
+    pub(super) fn go_on_failing(&mut self, policy: &Service, failing: Vec<SavedCheck>) {
+        for SavedCheck { name, since_ns, why } in failing {
+            let mut all = self.watches.iter_mut().zip(&policy.checks);
+            let watch = all.find(|(_, check)| check.name == name).map(|(watch, _)| watch);
+            if let Some(monitor) = watch.and_then(|watch| watch.monitor.as_mut()) {
+                monitor.goes_on_failing(since_ns, why);
             }
         }
     }

@@ -294,12 +294,11 @@ impl Unit {
     fn handed_over(&mut self, standby: Slot, turn: &mut Turn<'_>) {
         let Some(handover) = self.handover.take() else { return };
         turn.shared.give_role(standby, handover.token, turn.now_ns);
-        let what = format!("{} holds the primary role", turn.shared.name(standby));
-        self.hold = Some((Hold::Fenced, Why::new(what, turn.now_ns)));
+        let what = format!("{} {}", turn.shared.name(standby), super::text::HOLDS_ROLE);
+        self.hold = Some((Hold::Fenced, Why::new(what.as_str(), turn.now_ns)));
         for instance in self.instances.values_mut() {
             if let Phase::Held { hold: Hold::Fenced, .. } = &instance.phase {
-                instance.why =
-                    Why::new(format!("{} holds the primary role", turn.shared.name(standby)), turn.now_ns);
+                instance.why = Why::new(what.as_str(), turn.now_ns);
             }
         }
     }

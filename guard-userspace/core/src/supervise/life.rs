@@ -129,7 +129,7 @@ impl Unit {
             turn.shared.members.starting(true);
             self.set(number, Phase::Starting { plan: Some(plan), until_ns: None });
         } else {
-            let why = Why::new("its policy only observes", turn.now_ns);
+            let why = Why::new(text::OBSERVES, turn.now_ns);
             self.hold_instance(number, Hold::Observed, None, why, turn);
         }
     }
@@ -213,7 +213,7 @@ impl Unit {
         }
         let within = self.policy.ready.within;
         if now_ns >= since_ns.saturating_add(within) {
-            let what = format!("it was not ready within {}", text::span(within));
+            let what = format!("{} {}", text::NOT_READY, text::span(within));
             let why = Why::new(what.clone(), since_ns);
             self.end_once(number, Then::Failed(what), &why, turn);
         }

@@ -81,4 +81,5 @@ pub use input::{Answer, Command, Done, Input, Refused};
 pub use reload::Disturbance;
 pub use saved::{Before, Changes, Life, Saved, SavedShared, Unreadable};
 pub use supervisor::{Settings, Supervisor};
+pub(crate) use text::{HOLDS_ROLE, NOT_READY, OBSERVES, POLICY_GONE};
 pub(crate) use unit::first_target;

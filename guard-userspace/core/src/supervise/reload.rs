@@ -145,7 +145,7 @@ impl Supervisor {
     /// A service without a policy: what we started is stopped, what we found is let go.
     pub(super) fn retire(&mut self, now_ns: u64, slot: Slot) {
         self.with(now_ns, slot, |unit, turn| {
-            unit.leave("its policy is gone", turn.now_ns);
+            unit.leave(super::text::POLICY_GONE, turn.now_ns);
             (unit.retiring, unit.handover) = (true, None);
             unit.climbs.values().filter_map(super::ladder::Climb::asked).for_each(|id| {
                 turn.shared.approvals.remove(&id);

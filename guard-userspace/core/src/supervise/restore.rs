@@ -23,7 +23,7 @@ use crate::policy::set::PolicySet;
 use super::effect::Subject;
 use super::instance::{Hold, Instance, Phase, Why};
 use super::members::Member;
-use super::saved::{Before, Life, Saved, SavedInstance, SavedUnit, Unreadable};
+use super::saved::{Before, Life, Saved, SavedCheck, SavedInstance, SavedUnit, Unreadable};
 use super::shared::Slot;
 use super::supervisor::Supervisor;
 use super::unit::{Turn, Unit};
@@ -73,9 +73,13 @@ impl Supervisor {
         let same_boot = before.shift_ns.is_none();
         for (slot, saved) in &mut all {
             let instances = std::mem::take(&mut saved.instances);
+            let failing = std::mem::take(&mut saved.failing);
             self.with(now_ns, *slot, |unit, turn| {
                 for instance in instances {
                     unit.resume(instance, same_boot.then_some(living), turn);
+                }
+                if same_boot {
+                    unit.resume_checks(failing, turn.now_ns);
                 }
             });
         }
@@ -200,12 +204,26 @@ impl Unit {
         }
         let (phase, is_run) = (instance.phase.clone(), self.run().is_some());
         self.instances.insert(number, instance);
+        let failing = saved.failing;
         let Some(living) = living else { return self.boots(number, &phase, turn) };
         match &phase {
             Phase::Up(_) | Phase::Stopping(_) => self.met(number, living(&self.subject(Some(number))), turn),
             Phase::Starting { .. } if !is_run => self.look_for(number, turn),
             Phase::Starting { .. } => self.arrived(number, living(&self.subject(Some(number))), turn),
             _ => {}
+        }
+        if let Some(instance) = self.instances.get_mut(&number) {
+            instance.checks.go_on_failing(&self.policy, failing);
+        }
+    }
+
+    /// The checks of the service as one go on, if it is up.
+    fn resume_checks(&mut self, failing: Vec<SavedCheck>, now_ns: u64) {
+        let policy = Arc::clone(&self.policy);
+        self.is_up = self.wanted && self.ready() >= self.min().max(1);
+        if self.is_up {
+            self.checks.begin(&policy, None, &self.dice, now_ns);
+            self.checks.go_on_failing(&policy, failing);
         }
     }
 

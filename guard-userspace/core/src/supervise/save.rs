@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::policy::model::Service;
+
 use super::budget::Window;
 use super::instance::Instance;
 use super::saved::{Changes, Saved, SavedInstance, SavedShared, SavedUnit};
@@ -91,7 +93,7 @@ impl Unit {
             run: self.run().is_some().then_some(self.policy.stop),
             target: self.target,
             hold: self.hold.clone(),
-            instances: self.instances.values().map(Instance::saved).collect(),
+            instances: self.instances.values().map(|instance| instance.saved(&self.policy)).collect(),
             parted: self.parted.clone(),
             restarts: self.window.done(),
             thrown: self.dice.thrown(),
@@ -107,12 +109,13 @@ impl Unit {
             told: self.told,
             told_ns: self.told_ns,
             down: self.down,
+            failing: self.checks.failing(&self.policy),
         }
     }
 }
 
 impl Instance {
-    fn saved(&self) -> SavedInstance {
+    fn saved(&self, policy: &Service) -> SavedInstance {
         let mut phase = self.phase.clone();
         if let super::instance::Phase::Up(up) = &mut phase {
             // Questions die with whoever asked them.
@@ -132,6 +135,7 @@ impl Instance {
             told: self.told,
             told_ns: self.told_ns,
             moments: self.checks.gauges.moments(),
+            failing: self.checks.failing(policy),
         }
     }
 }

@@ -146,6 +146,16 @@ pub(super) struct SavedUnit {
     pub(super) told: ServiceState,
     pub(super) told_ns: u64,
     pub(super) down: Option<(u64, bool)>,
+    /// Checks of the service as one that fail.
+    pub(super) failing: Vec<SavedCheck>,
+}
+
+/// A check that fails. What the others say is found out anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedCheck {
+    pub(super) name: String,
+    pub(super) since_ns: u64,
+    pub(super) why: String,
 }
 
 /// An instance.
@@ -165,6 +175,8 @@ pub(super) struct SavedInstance {
     pub(super) told_ns: u64,
     /// When it was restarted and ended, as far as checks count that.
     pub(super) moments: BTreeMap<String, Vec<u64>>,
+    /// Checks that fail.
+    pub(super) failing: Vec<SavedCheck>,
 }
 
 /// A role on its way.

@@ -11,6 +11,12 @@ pub(super) use crate::policy::model::span;
 use super::clock::Clock;
 use super::effect::{Because, Deed, ServiceState, Subject};
 
+/// Reasons that others tell apart: in incidents they mean something.
+pub(crate) const NOT_READY: &str = "it was not ready within";
+pub(crate) const OBSERVES: &str = "its policy only observes";
+pub(crate) const POLICY_GONE: &str = "its policy is gone";
+pub(crate) const HOLDS_ROLE: &str = "holds the primary role";
+
 /// `5 restarts in 10m`.
 pub(super) fn budget(budget: Budget) -> String {
     let s = if budget.count == 1 { "" } else { "s" };

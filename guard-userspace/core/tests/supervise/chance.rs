@@ -282,6 +282,7 @@ fn nothing_is_broken_and_nothing_is_stuck() {
         world.appears("nginx");
         world.run_for(45 * MINUTE);
         reached.borrow_mut().add(&world.rules.reached);
+        world.chronicle.is_sound().map_err(|why| TestCaseError::fail(format!("{why}\n{}", world.story())))?;
         ends_well(&world)
     };
     let config = config();
@@ -296,6 +297,11 @@ fn nothing_is_broken_and_nothing_is_stuck() {
 }
 
 fn ends_well(world: &World) -> Result<(), TestCaseError> {
+    for incident in world.chronicle.incidents.open() {
+        let state = world.state(&incident.service);
+        let is_over = state == ServiceState::Healthy || state == ServiceState::Stopped;
+        prop_assert!(!is_over, "{} is {:?}: {:#?}\n{}", incident.service, state, incident, world.story());
+    }
     for service in world.services() {
         let (name, state) = (&service.name, world.state(&service.name));
         let story = || world.story();
@@ -368,6 +374,7 @@ fn a_supervisor_that_is_killed_breaks_nothing_and_loses_nothing() {
         world.cheer_up();
         world.appears("nginx");
         world.run_for(45 * MINUTE);
+        world.chronicle.is_sound().map_err(|why| TestCaseError::fail(format!("{why}\n{}", world.story())))?;
         ends_well(&world)
     });
     if let Err(error) = outcome {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use guard_core::event::{Action, Cause, Event, Exit, ExitStatus};
 use guard_core::ids::ProcId;
 use guard_core::policy::model::Mode;
-use guard_core::supervise::{Before, Changes, Effect, Input, Life, ServiceFacts, ServiceState, Subject};
+use guard_core::supervise::{Before, Changes, Effect, Input, Life, ServiceFacts, Subject};
 
 use crate::world::{Happening, World, process, supervisor};
 
@@ -96,6 +96,7 @@ impl World {
                     Effect::Act(plan) => {
                         self.told.push(format!("{:>10} lost: {}", self.now_ns / 1_000_000, plan.deed));
                         self.see(&plan);
+                        self.chronicle.incidents.plan(&plan);
                     }
                     Effect::Tell(notice) => self.hear(&notice),
                     Effect::Ask(_) => {}
@@ -135,6 +136,7 @@ impl World {
     pub(crate) fn ended_unseen(&mut self, event: &Event, service: &(String, u32)) {
         if let (Some(dead), Action::Exit { process, exit }) = (&mut self.dead, &event.action) {
             dead.ended.insert(service.clone(), (process.id, event.time_ns, (**exit).clone()));
+            dead.facts.clear();
         }
     }
 
@@ -184,6 +186,7 @@ impl World {
         let read = self.store.read();
         self.supervisor.restore(self.now_ns, &set, read, &living).expect("this version wrote it");
         self.told.push(format!("{:>10} another supervisor goes on", self.now_ns / 1_000_000));
+        self.chronicle.reborn(self.now_ns, &self.set, &self.supervisor.facts());
         self.compare(&dead.facts);
         self.obey();
         for ((name, _), id) in self.living.clone() {
@@ -207,7 +210,7 @@ impl World {
             }
             assert_eq!(is.budget, was.budget, "{}", story());
             assert_eq!(is.waiting, was.waiting, "{}", story());
-            assert_eq!(plain(is.state), plain(was.state), "{}", story());
+            assert_eq!(is.state, was.state, "{}", story());
             for (was, is) in was.instances.iter().zip(&is.instances) {
                 assert_eq!(
                     (is.number, is.main, is.ready_ns),
@@ -215,15 +218,10 @@ impl World {
                     "{}",
                     story()
                 );
-                assert_eq!((plain(is.state), is.next_ns), (plain(was.state), was.next_ns), "{}", story());
+                assert_eq!((is.state, is.next_ns), (was.state, was.next_ns), "{}", story());
             }
         }
     }
-}
-
-/// What a check says is found out anew.
-fn plain(state: ServiceState) -> ServiceState {
-    if state == ServiceState::Degraded { ServiceState::Healthy } else { state }
 }
 
 /// A death of the supervisor in which nothing else happens.

@@ -4,9 +4,11 @@
 
 mod chance;
 mod changes;
+mod chronicle;
 mod comebacks;
 mod deaths;
 mod facts;
+mod incidents;
 mod reached;
 mod rules;
 mod services;

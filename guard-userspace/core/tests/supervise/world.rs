@@ -13,6 +13,7 @@ use guard_core::supervise::{
     ServiceState, Settings, Supervisor, What,
 };
 
+use crate::chronicle::Chronicle;
 use crate::deaths::{Dead, Doom, Store, exit};
 use crate::rules::Rules;
 use crate::services::SECOND;
@@ -46,6 +47,8 @@ pub(crate) struct World {
     /// It is killed before it does what it decides next.
     pub(crate) doomed: Option<Doom>,
     pub(crate) dead: Option<Dead>,
+    /// What is told of incidents.
+    pub(crate) chronicle: Chronicle,
 }
 
 /// How the world is disposed towards a service.
@@ -103,6 +106,7 @@ impl World {
             store: Store::default(),
             doomed: None,
             dead: None,
+            chronicle: Chronicle::default(),
         }
     }
 
@@ -123,10 +127,12 @@ impl World {
                 self.dies(&service.name, 0, ExitStatus::Code(0));
             }
         }
+        self.rise();
         let services = services.into_iter().map(Arc::new).collect();
         let set = Arc::new(PolicySet { services, host, ..PolicySet::default() });
         self.rules.policies(&self.set, &set);
         self.set = Arc::clone(&set);
+        self.chronicle.incidents.policies(self.now_ns, &set);
         self.handle(Input::Policies(set));
         for ((name, _), id) in self.living.clone() {
             self.handle(Input::Found(&process(id, &name)));
@@ -238,6 +244,7 @@ impl World {
         if self.dead.is_some() {
             return;
         }
+        self.chronicle.before(self.now_ns, &input, &self.supervisor);
         self.supervisor.handle(self.now_ns, input);
         self.obey();
     }
@@ -247,7 +254,7 @@ impl World {
         ProcId { pid: self.last_pid, start_ns: self.now_ns }
     }
 
-    fn event(&mut self, action: Action) {
+    pub(crate) fn event(&mut self, action: Action) {
         let event = Event { time_ns: self.now_ns, cpu: 0, sequence: 0, action };
         self.handle(Input::Event(&event));
     }
@@ -312,11 +319,15 @@ impl World {
                     let Plan { id, subject, deed, because, .. } = &plan;
                     self.told.push(format!("{ms:>10} {subject} #{} {would}{deed} {because}", id.0));
                     self.see(&plan);
+                    self.chronicle.incidents.plan(&plan);
                     if plan.act {
                         self.act(plan);
                     }
                 }
-                Effect::Ask(question) => self.ask(question),
+                Effect::Ask(question) => {
+                    self.chronicle.ask(&question, self.now_ns);
+                    self.ask(question);
+                }
                 Effect::Tell(notice) => {
                     self.told.push(format!("{ms:>10} {} {:?}", notice.subject, notice.what));
                     self.hear(&notice);
@@ -335,6 +346,7 @@ impl World {
     }
 
     pub(crate) fn hear(&mut self, notice: &Notice) {
+        self.chronicle.incidents.notice(notice);
         if let Err(broken) = self.rules.notice(notice) {
             panic!("{broken}\n{}", self.story());
         }
