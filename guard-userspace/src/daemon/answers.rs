@@ -48,7 +48,9 @@ impl Daemon {
     /// What an operator wants. What the supervisor does not do for them is the answer.
     fn command(&mut self, command: Command, peer: Peer) -> Result<Answer, Refusal> {
         let service = match &command {
-            Command::Start(service) | Command::Stop(service) | Command::Scale { service, .. } => service.clone(),
+            Command::Start(service) | Command::Stop(service) | Command::Scale { service, .. } => {
+                service.clone()
+            }
             Command::Restart(subject) => subject.service.to_string(),
             Command::Approve(_) | Command::Deny(_) | Command::Shutdown => String::new(),
         };
@@ -56,7 +58,11 @@ impl Daemon {
             return Err(no_service(&service));
         }
         if let Command::Approve(id) | Command::Deny(id) = &command
-            && !self.supervisor.facts().iter().any(|facts| facts.waiting.iter().any(|(waits, _)| *waits == id.0))
+            && !self
+                .supervisor
+                .facts()
+                .iter()
+                .any(|facts| facts.waiting.iter().any(|(waits, _)| *waits == id.0))
         {
             return Err(Refusal::Unknown(format!("no step {} waits for approval", id.0)));
         }
@@ -119,7 +125,12 @@ impl Daemon {
         super::fail::point("reload.before");
         self.state.put_generation(&generation, &accepted.texts).map_err(failed)?;
         super::fail::point("reload.after");
-        let message = format!("generation {} holds ({}): {}", generation.number, generation.why, generation.changes.join("; "));
+        let message = format!(
+            "generation {} holds ({}): {}",
+            generation.number,
+            generation.why,
+            generation.changes.join("; ")
+        );
         let on_trial = on_trial && self.flags.is_on("trial");
         self.generations.adopt(generation.clone(), Arc::clone(&accepted.set), on_trial, now_ns);
         self.holds(now_ns);
@@ -146,7 +157,9 @@ impl Daemon {
         }
         match self.rollback(&format!("by itself: {why}")) {
             Ok(_) => {}
-            Err(refusal) => self.say("trouble", format!("policies should be rolled back ({why}), and cannot: {refusal}")),
+            Err(refusal) => {
+                self.say("trouble", format!("policies should be rolled back ({why}), and cannot: {refusal}"))
+            }
         }
     }
 
@@ -175,7 +188,8 @@ impl Daemon {
 
     /// Processes that listen, and that no policy guards.
     fn unguarded(&self) -> Result<Vec<Unguarded>, Refusal> {
-        let ports = listening::ports().map_err(|error| Refusal::Failed(format!("cannot read /proc: {error}")))?;
+        let ports =
+            listening::ports().map_err(|error| Refusal::Failed(format!("cannot read /proc: {error}")))?;
         let table = self.holder.core().processes();
         let unguarded = ports.into_iter().filter_map(|(pid, ports)| {
             let process = table.current(pid)?;
@@ -183,7 +197,8 @@ impl Daemon {
                 return None;
             }
             let program = process.program.as_deref();
-            let command = program.map(|program| program.arguments().map(escape::display).collect::<Vec<_>>().join(" "));
+            let command =
+                program.map(|program| program.arguments().map(escape::display).collect::<Vec<_>>().join(" "));
             Some(Unguarded {
                 pid,
                 exe: program.map(|program| escape::display(&program.executable)).unwrap_or_default(),

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use guard_core::event::Process;
 use guard_core::ids::ProcId;
+use guard_core::incident::Incident;
 use guard_core::policy::model::Kill;
-use guard_core::supervise::{Deed, Done, Input, Plan, Refused};
+use guard_core::supervise::{Answer, Deed, Done, Input, Plan, Refused, Subject};
 
 use super::alerts::Alert;
 use super::hands::Hook;
@@ -86,13 +87,12 @@ impl Daemon {
     /// must be gone first, with all that its control group held.
     fn start(&mut self, plan: Plan) {
         let Deed::Start { run, notify, after } = &plan.deed else { return };
-        let policy = self.supervisor.policy_of(&plan.subject.service);
+        let policy = self.supervisor.facts_of(&plan.subject.service).map(|facts| facts.policy);
         let kill = policy.map_or(Kill::default(), |policy| policy.stop.kill);
         let prepared = match self.hands.prepare(&plan.subject, run, *notify) {
             Ok(prepared) => prepared,
             Err(error) => return self.could_not_start(plan, in_words(error)),
         };
-        // What was born before this is somebody else.
         let before = after.and_then(|after| self.lives.get(after)).and_then(|life| life.room.clone());
         let before = before.filter(|room| kill != Kill::Process && !room.is_empty());
         self.deeds.spawn(async move {
@@ -142,9 +142,8 @@ impl Daemon {
         if let Some(cause) = self.last_end.remove(&plan.subject) {
             self.tally.restart(&plan.subject.service, cause);
         }
-        self.incidents.started(&plan, id, started.clone_ns, started.exec_ns);
-        self.state.outcome(plan.id, None);
-        self.supervisor.handle(clock::boot_ns(), Input::Done { id: plan.id, result: Ok(Done::Started(process)) });
+        self.spares.push_back(plan.subject.clone());
+        self.answer(&plan, Ok(Done::Started(process)));
         Ok(())
     }
 
@@ -156,10 +155,15 @@ impl Daemon {
     pub(super) fn carried(&mut self, plan: Plan, result: Result<(), String>) {
         let outcome = if result.is_ok() { "done" } else { "failed" };
         self.tally.action(tally::deed(&plan.deed), outcome);
-        self.incidents.done(plan.id, result.as_ref().err().map(String::as_str));
-        self.state.outcome(plan.id, result.as_ref().err().map(String::as_str));
-        let result = result.map(|()| Done::Carried).map_err(|why| Refused { why });
-        self.supervisor.handle(clock::boot_ns(), Input::Done { id: plan.id, result });
+        self.answer(&plan, result.map(|()| Done::Carried).map_err(|why| Refused { why }));
+    }
+
+    /// Tells whom it concerns what became of a plan.
+    fn answer(&mut self, plan: &Plan, result: Result<Done, Refused>) {
+        let now_ns = clock::boot_ns();
+        self.outcomes.push((plan.id, result.as_ref().err().map(|refused| refused.why.clone())));
+        self.incidents.done(now_ns, plan.id, &result);
+        self.supervisor.handle(now_ns, Input::Done { id: plan.id, result });
     }
 
     /// Asks the kernel for a child of ours whose birth no record told.
@@ -180,13 +184,46 @@ impl Daemon {
             severity: *severity,
             message: message.clone(),
             about: (**about).clone(),
-            incident: self.incidents.open_of(&plan.subject).cloned(),
+            incident: self.open_incident(&plan.subject),
             because: plan.because.clone(),
         };
         self.teller.alert(&alert, &plan.subject);
         if self.flags.is_on("alerts") {
             self.alerts.alert(&alert);
         }
+    }
+}
+
+impl Daemon {
+    /// The incident that is open of an instance, or of its service.
+    fn open_incident(&self, subject: &Subject) -> Option<Incident> {
+        let of_it = |incident: &&Incident| {
+            *incident.service == *subject.service
+                && (subject.instance.is_none()
+                    || incident.instance.is_none()
+                    || incident.instance == subject.instance)
+        };
+        self.incidents.open().find(of_it).cloned()
+    }
+
+    /// What became of an alert in one channel.
+    pub(super) fn alerted(&mut self, outcome: &super::alerts::Outcome) {
+        let failed = outcome.result.as_ref().err();
+        self.tally.action("alert", if failed.is_some() { "failed" } else { "done" });
+        self.teller.alerted(outcome);
+        if let Some(why) = failed {
+            tracing::warn!("alert {} was not told by {}: {why}", outcome.alert, outcome.channel);
+        }
+    }
+
+    /// How much an instance has written to its log, as the keeper counted it last.
+    pub(super) fn logged(&self, main: ProcId) -> Answer {
+        let bytes = self.lives.get(main).and_then(|life| self.logged.get(&life.subject));
+        #[expect(clippy::cast_precision_loss, reason = "compared for change alone")]
+        bytes.map_or_else(
+            || Answer::Error("the keeper has not said it yet".to_owned()),
+            |bytes| Answer::Number(*bytes as f64),
+        )
     }
 }
 

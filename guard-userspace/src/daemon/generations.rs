@@ -47,7 +47,6 @@ impl Generations {
         &self.set
     }
 
-
     /// It holds from now on. One that came by rolling back is no trial: there may be nothing better.
     pub(super) fn adopt(&mut self, generation: Generation, set: Arc<PolicySet>, on_trial: bool, now_ns: u64) {
         self.origin = generation.number;

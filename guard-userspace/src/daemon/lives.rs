@@ -29,7 +29,12 @@ pub(super) struct Lives {
 impl Lives {
     /// An instance has this main process from now on. Gives the rooms of those before it, which are not needed any more once
     /// they are empty.
-    pub(super) fn begin(&mut self, subject: Subject, main: ProcId, room: Option<Arc<Room>>) -> Vec<Arc<Room>> {
+    pub(super) fn begin(
+        &mut self,
+        subject: Subject,
+        main: ProcId,
+        room: Option<Arc<Room>>,
+    ) -> Vec<Arc<Room>> {
         self.latest.insert(subject.clone(), main);
         let is_past = |id: &ProcId, life: &Life| life.is_over && life.subject == subject && *id != main;
         let past: Vec<ProcId> =
@@ -49,8 +54,12 @@ impl Lives {
     /// An instance is gone for good. Gives the rooms that it had.
     pub(super) fn drop_instance(&mut self, subject: &Subject) -> Vec<Arc<Room>> {
         self.latest.remove(subject);
-        let of_it: Vec<ProcId> =
-            self.lives.iter().filter(|(_, life)| life.subject == *subject && life.is_over).map(|(id, _)| *id).collect();
+        let of_it: Vec<ProcId> = self
+            .lives
+            .iter()
+            .filter(|(_, life)| life.subject == *subject && life.is_over)
+            .map(|(id, _)| *id)
+            .collect();
         of_it.iter().filter_map(|id| self.lives.remove(id)?.room).collect()
     }
 

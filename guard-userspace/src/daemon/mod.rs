@@ -10,8 +10,11 @@
 //! One task owns the core; what takes long is done elsewhere and answers through a channel.
 
 pub mod alerts;
+mod answers;
 pub mod api;
+mod deeds;
 pub mod door;
+mod ends;
 pub mod fail;
 mod flags;
 pub mod gauges;
@@ -19,14 +22,19 @@ mod generations;
 pub mod hands;
 pub mod keeper;
 mod listening;
+mod lives;
 pub mod metrics;
+mod open;
 pub mod others;
 pub mod policies;
 pub mod probes;
+mod resume;
 pub mod settings;
+mod settle;
 pub mod state;
 pub mod systemd;
 pub mod tally;
 mod told;
+mod turn;
 pub mod view;
 mod web;

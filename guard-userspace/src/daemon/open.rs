@@ -1,35 +1,39 @@
 //! How the daemon begins: everything is opened, what the one before left is taken up, and only then anything is decided.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use guard_common::limits::RING_BYTES;
-use guard_core::ids::ProcId;
+use guard_core::ids::{BootId, ProcId};
 use guard_core::incident::Incidents;
-use guard_core::supervise::{Before, Clock, Input, Saved, SavedShared, Settings as Supervising, Subject, Supervisor};
+use guard_core::policy::PolicySet;
+use guard_core::supervise::{
+    ActionId, Before, Clock, Input, Saved, Settings as Supervising, Subject, Supervisor,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::alerts::{self, Alerts};
-use super::door::{Door, Request};
+use super::door::{Door, Refusal, Request};
 use super::flags::Flags;
 use super::gauges::Gauges;
-use super::generations::Generations;
+use super::generations::{self, Generations};
 use super::hands::exits::Exits;
-use super::hands::notify::Notices;
+use super::hands::identity::Checked;
 use super::hands::{self, Hands};
 use super::lives::Lives;
 use super::policies::{self, Accepted};
 use super::probes::Probes;
-use super::resume::{self, Main};
+use super::resume::{self, Found, Main};
 use super::settings::Settings;
-use super::state::{Recovered, State};
+use super::state::{Recovered, State, StateError};
 use super::tally::Tally;
 use super::told::Teller;
-use super::turn::{Daemon, Sources};
+use super::turn::{Daemon, Signals, Sources};
 use crate::clock::{self, Stamp};
-use crate::exit::Failure;
+use crate::exit::{Failure, say};
 use crate::holder::{Audience, Holder, Settings as Holding};
 use crate::redact::Redactor;
 use crate::sensor::{Options, Watch};
@@ -47,26 +51,150 @@ pub(super) struct Kept {
     pub(super) mains: Vec<Main>,
 }
 
-/// Opens everything.
+/// Opens everything, and takes up what lives.
 ///
 /// # Errors
-/// If something that the daemon cannot do without is missing: nothing was changed then.
-pub(super) fn open(
+/// If something that the daemon cannot do without is missing.
+pub(super) async fn open(
     settings: Settings,
     door: Door,
     requests: mpsc::Receiver<Request>,
 ) -> Result<(Daemon, Sources), Failure> {
+    let started_ns = clock::boot_ns();
     let boot = clock::boot_id().map_err(|source| Failure::System { action: "read the boot id", source })?;
     let stamp = Stamp { boot, utc_offset_ns: clock::utc_offset_ns() };
-    let read = policies::read(&settings.policies);
-    // Policies with errors keep nobody from starting again: those that held before hold on.
+    let signals = Signals::listen()?;
     let (mut state, recovered) = State::open(&settings.state, &boot.to_string(), stamp.utc_offset_ns)?;
-    let (accepted, generations, trouble) = which(&mut state, read, stamp)?;
+    let Chosen { held, wanted, troubles } = choose(&mut state, &settings, stamp.unix_ns(started_ns))?;
     let recording = settings.state.join("recording");
-    let (mut holder, listener) = Holder::open(Holding {
+    let (mut holder, sensor) = Holder::open(holding(&settings, recording.clone()))?;
+    let gauges = Gauges::attach(settings.sample_interval)?;
+    let (hands, notices) = Hands::open(hands::Settings {
+        cgroup_root: settings.cgroup.clone().into(),
+        runtime_dir: settings.runtime.clone(),
+        ..hands::Settings::default()
+    })
+    .await?;
+    let (probes, answers) = Probes::new(PROBES);
+    let (alerts, alerted) = Alerts::new(alerts::Settings {
+        exec: settings.alert_exec.clone(),
+        webhook: settings.alert_webhook.clone(),
+        journal: true,
+    });
+    let (mains, before) = remembered(&recovered);
+    let rooms = hands.rooms().all().map_err(hands::HandsError::from)?;
+    let mut ends = resume::wanted(&mains, &rooms);
+    holder.take_in()?;
+    while let Some(event) = holder.poll_event() {
+        ends.see(&event);
+    }
+    let found = resume::find(&holder, &recording, &mains, rooms, ends);
+    let mut daemon = Daemon {
+        supervisor: Supervisor::new(Supervising { seed: seed(boot), clock: wall(stamp) }),
+        incidents: Incidents::new(recovered.last_incident),
+        generations: held,
+        flags: Flags::restored(flags(&state)),
+        exits: Exits::new()
+            .map_err(|source| Failure::System { action: "make an epoll descriptor", source })?,
+        lives: Lives::default(),
+        deeds: JoinSet::new(),
+        teller: Teller::new(door, stamp),
+        tally: Tally::default(),
+        asked: HashMap::new(),
+        born: HashMap::new(),
+        effects: VecDeque::new(),
+        outcomes: vec![],
+        changed: vec![],
+        last_end: HashMap::new(),
+        used_up: vec![],
+        to_forget: vec![],
+        unseen: vec![],
+        spares: VecDeque::new(),
+        logged: HashMap::new(),
+        certain: true,
+        idle: None,
+        own_pid: std::process::id(),
+        started_ns,
+        takeovers: recovered.takeovers,
+        troubles,
+        settings,
+        holder,
+        gauges,
+        hands,
+        probes,
+        alerts,
+        state,
+    };
+    daemon.take_up(before, recovered, &found)?;
+    if let Some((accepted, why)) = wanted
+        && let Err(refusal) = daemon.adopt(accepted, why, true)
+    {
+        daemon.say("trouble", format!("the policies that were read do not hold: {refusal}"));
+    }
+    Ok((daemon, Sources { sensor, requests, answers, alerted, notices, signals }))
+}
+
+/// What holds at the start, and what is to hold right after.
+struct Chosen {
+    held: Generations,
+    /// Read from the files, and another set than the one that held before.
+    wanted: Option<(Accepted, String)>,
+    troubles: Vec<String>,
+}
+
+/// Which policies hold. Those that held before are gone on with first, so that what changed meanwhile is a reload like others. Files
+/// with errors keep no daemon from starting if there was a set before: services must not be left alone for a typing error.
+fn choose(state: &mut State, settings: &Settings, unix_ns: i64) -> Result<Chosen, Failure> {
+    let read = policies::read(&settings.policies);
+    let before = state.active_generation()?.and_then(|number| held_before(state, number).ok().flatten());
+    match (before, read) {
+        (Some(held), Ok(read)) => {
+            let wanted = (*read.set != **held.set()).then(|| (read, "start".to_owned()));
+            Ok(Chosen { held, wanted, troubles: vec![] })
+        }
+        (Some(held), Err(refusal)) => {
+            let why = match refusal {
+                Refusal::Policies(text) => text,
+                other => other.to_string(),
+            };
+            let number = held.current().number;
+            say(&format!("{why}\nprocessguard: generation {number}, which held before, holds on"));
+            let trouble = format!(
+                "the policies' files have errors: generation {number} holds on; see `processguard reload`"
+            );
+            Ok(Chosen { held, wanted: None, troubles: vec![trouble] })
+        }
+        (None, Ok(read)) => {
+            if !read.warnings.is_empty() {
+                say(read.warnings.trim_end());
+            }
+            let newest = state.generations()?.first().map_or(0, |newest| newest.number);
+            let first = generations::after(newest, &PolicySet::default(), &read, "start".to_owned(), unix_ns);
+            state.put_generation(&first, &read.texts)?;
+            let origin = first.number;
+            Ok(Chosen { held: Generations::new(first, read.set, origin), wanted: None, troubles: vec![] })
+        }
+        (None, Err(Refusal::Policies(text))) => {
+            say(text.trim_end());
+            Err(Failure::Policies)
+        }
+        (None, Err(other)) => Err(Failure::Daemon(other.to_string())),
+    }
+}
+
+fn held_before(state: &State, number: u64) -> Result<Option<Generations>, StateError> {
+    let kept = state.generations()?.into_iter().find(|generation| generation.number == number);
+    let Some((generation, files)) = kept.zip(state.generation_files(number)?) else { return Ok(None) };
+    let Ok(accepted) = policies::again(&files) else { return Ok(None) };
+    let origin = state.get("origin").ok().flatten().and_then(|text| text.parse().ok()).unwrap_or(number);
+    Ok(Some(Generations::new(generation, accepted.set, origin)))
+}
+
+fn holding(settings: &Settings, directory: PathBuf) -> Holding {
+    Holding {
         pins: settings.pins.clone(),
         socket: settings.runtime.join("sensor.sock"),
-        directory: recording.clone(),
+        directory,
         rotation: settings.rotation,
         sensor: Options {
             watch: Watch::AllFollowed,
@@ -79,17 +207,117 @@ pub(super) fn open(
         interval: crate::feed::INTERVAL,
         sweep: SWEEP,
         audience: Audience::Owner,
-    })?;
-    let gauges = Gauges::attach(settings.sample_interval)?;
-    let (hands, notices) = Hands::open(hands::Settings {
-        root: settings.cgroup.clone(),
-        runtime: settings.runtime.clone(),
-    })?;
-    let (probes, answers) = Probes::new(PROBES);
-    let (alerts, told) = Alerts::new(alerts::Settings {
-        exec: settings.alert_exec.clone(),
-        webhook: settings.alert_webhook.clone(),
-        journal: true,
-    });
-    Err(Failure::Usage(String::new()))
+    }
+}
+
+/// Main processes and the supervisor's state, as they were put down. What cannot be read is begun anew, and that is told.
+fn remembered(recovered: &Recovered) -> (HashMap<Subject, Main>, Before) {
+    let (mut mains, mut services) = (HashMap::new(), vec![]);
+    for (name, text) in &recovered.services {
+        match serde_json::from_str::<Kept>(text) {
+            Ok(kept) => {
+                let name: Arc<str> = name.as_str().into();
+                for main in kept.mains {
+                    let subject = Subject { service: Arc::clone(&name), instance: Some(main.instance) };
+                    mains.insert(subject, main);
+                }
+                services.push((name, kept.saved));
+            }
+            Err(error) => tracing::error!("what was put down of {name} cannot be read: {error}"),
+        }
+    }
+    let shared = recovered.shared.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    (mains, Before { services, shared, shift_ns: recovered.shift_ns })
+}
+
+fn flags(state: &State) -> Vec<String> {
+    let text = state.get("flags").ok().flatten();
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+/// Dice differ from boot to boot; within one, every daemon throws the same.
+fn seed(boot: BootId) -> u64 {
+    (boot.0 ^ (boot.0 >> 64)) as u64
+}
+
+/// What time it is, for guards and texts.
+pub(super) fn wall(stamp: Stamp) -> Clock {
+    Clock { boot_ns: stamp.utc_offset_ns }
+}
+
+impl Daemon {
+    /// Goes on where the daemon before left off.
+    fn take_up(&mut self, mut before: Before, recovered: Recovered, found: &Found) -> Result<(), Failure> {
+        let now_ns = clock::boot_ns();
+        let set = Arc::clone(self.generations.set());
+        let certain = self.holder.core().is_certain();
+        self.certain = certain;
+        self.supervisor.handle(now_ns, Input::Certain(certain));
+        self.incidents.policies(now_ns, &set);
+        if before.shared.is_none() {
+            // Nothing was put down: whatever lives in our rooms is found by them.
+            before.services.clear();
+        }
+        for (subject, process) in found.living() {
+            let room = found.rooms.get(&process.id).cloned();
+            self.lives.begin(subject.clone(), process.id, room);
+        }
+        self.supervisor
+            .restore(now_ns, &set, before, &|subject| found.life(subject))
+            .map_err(|error| Failure::Daemon(error.to_string()))?;
+        let living: Vec<_> = self.holder.core().processes().living().cloned().collect();
+        living.iter().for_each(|process| self.supervisor.handle(now_ns, Input::Found(process)));
+        self.incidents.restore(recovered.incidents);
+        self.incidents.reconcile(now_ns, &self.supervisor.facts());
+        for facts in self.supervisor.facts() {
+            for instance in &facts.instances {
+                if let Some(main) = instance.main {
+                    let service = facts.policy.name.as_str().into();
+                    self.follow(&Subject { service, instance: Some(instance.number) }, main);
+                }
+            }
+        }
+        for action in recovered.unfinished {
+            let whose =
+                action.instance.map_or_else(|| action.service.clone(), |n| format!("{}/{n}", action.service));
+            tracing::info!("{whose}: nobody knows whether action {} ({}) was done", action.id, action.kind);
+            self.outcomes
+                .push((ActionId(action.id), Some("the daemon ended before it was known".to_owned())));
+        }
+        Ok(())
+    }
+
+    /// A main process is watched by a descriptor, its group by the gauges.
+    pub(super) fn follow(&mut self, subject: &Subject, main: ProcId) {
+        if self.exits.has(main) {
+            return;
+        }
+        match Checked::open(main).map(Checked::into_pidfd) {
+            Ok(pidfd) => {
+                if let Err(error) = self.exits.add(main, pidfd) {
+                    tracing::warn!("process {} is not watched by a descriptor: {error}", main.pid);
+                }
+            }
+            // It has ended meanwhile, which its record tells; or must not be touched, but may be seen.
+            Err(error) => tracing::debug!("{error}"),
+        }
+        self.holder.sensor().watch().join(main.pid, 1);
+        let below = self.below(main);
+        self.gauges.watch(clock::boot_ns(), subject, main, &below);
+    }
+
+    /// What descends from a process.
+    fn below(&self, main: ProcId) -> Vec<u32> {
+        let mut parents = HashSet::from([main]);
+        let mut living: Vec<_> = self.holder.core().processes().living().collect();
+        living.sort_unstable_by_key(|process| process.id.start_ns);
+        let mut below = vec![];
+        for process in living {
+            if parents.contains(&process.parent) {
+                parents.insert(process.id);
+                below.push(process.id.pid);
+            }
+        }
+        below
+    }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::api::Readers;
 use crate::recording::writer::Rotation;
 
 /// Everything that the command line and the configuration say.
@@ -39,17 +40,4 @@ pub struct Settings {
     pub rotation: Rotation,
     /// Services are stopped when the daemon is asked to end.
     pub stop_services_on_exit: bool,
-}
-
-/// Who may read what the API tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Readers {
-    /// Every user of the host.
-    All,
-    /// Members of the group.
-    #[default]
-    Group,
-    /// Only those who may act.
-    None,
 }

@@ -4,9 +4,14 @@ use std::sync::Arc;
 
 use guard_core::event::{Action, Event};
 use guard_core::incident::Change;
-use guard_core::supervise::{Answer, Ask, Deed, Effect, Input, Notice, Question, ServiceState, What};
+use guard_core::supervise::{
+    Answer, Ask, Deed, Effect, Input, Notice, Question, Saved, ServiceState, Subject, What,
+};
 
+use super::open::Kept;
 use super::probes::Answered;
+use super::resume::Main;
+use super::state::{Batch, Durability, Intent};
 use super::tally;
 use super::told::Line;
 use super::turn::Daemon;
@@ -23,20 +28,12 @@ impl Daemon {
             if self.supervisor.poll_timeout().is_some_and(|due_ns| due_ns <= now_ns) {
                 self.supervisor.handle_timeout(now_ns);
             }
-            let effects: Vec<Effect> = std::iter::from_fn(|| self.supervisor.poll_effect()).collect();
-            for effect in &effects {
-                match effect {
-                    Effect::Act(plan) => self.incidents.plan(plan),
-                    Effect::Tell(notice) => self.incidents.notice(notice),
-                    Effect::Ask(_) => {}
-                }
-            }
-            self.put_down(&effects);
-            self.follow_incidents(now_ns);
-            if effects.is_empty() {
+            self.take_effects();
+            self.put_down();
+            if self.effects.is_empty() {
                 return Ok(());
             }
-            for effect in effects {
+            for effect in std::mem::take(&mut self.effects) {
                 match effect {
                     Effect::Act(plan) => self.act(plan)?,
                     Effect::Ask(question) => self.ask(question),
@@ -46,8 +43,20 @@ impl Daemon {
         }
     }
 
+    /// Takes over what the supervisor wants done; incidents see it first.
+    pub(super) fn take_effects(&mut self) {
+        while let Some(effect) = self.supervisor.poll_effect() {
+            match &effect {
+                Effect::Act(plan) => self.incidents.plan(plan),
+                Effect::Tell(notice) => self.incidents.notice(notice),
+                Effect::Ask(_) => {}
+            }
+            self.effects.push_back(effect);
+        }
+    }
+
     /// Tells the supervisor what the kernel told.
-    fn take_in_events(&mut self) {
+    pub(super) fn take_in_events(&mut self) {
         let certain = self.holder.core().is_certain();
         if std::mem::replace(&mut self.certain, certain) != certain {
             self.supervisor.handle(clock::boot_ns(), Input::Certain(certain));
@@ -57,10 +66,14 @@ impl Daemon {
             let process = event.action.process();
             let whose = process.and_then(|process| self.supervisor.whose(process.id));
             self.note_own_child(&event);
-            self.incidents.event(&event, whose.as_ref().map(|(subject, main)| (subject, *main)));
+            self.incidents.event(&event, whose.clone());
             match &whose {
-                Some((subject, is_main)) if is_news(&event, *is_main) => self.teller.event(&event, Some(subject)),
-                None if matches!(event.action, Action::Gap(_) | Action::Resync(_)) => self.teller.event(&event, None),
+                Some((subject, is_main)) if is_news(&event, *is_main) => {
+                    self.teller.event(&event, Some(subject))
+                }
+                None if matches!(event.action, Action::Gap(_) | Action::Resync(_)) => {
+                    self.teller.event(&event, None)
+                }
                 _ => {}
             }
             if let (Some((subject, true)), Action::Exit { exit, .. }) = (&whose, &event.action) {
@@ -82,21 +95,24 @@ impl Daemon {
         }
     }
 
-    /// What became of incidents is put down and told.
-    fn follow_incidents(&mut self, now_ns: u64) {
+    /// What became of incidents is told, and owed to the state.
+    fn follow_incidents(&mut self) {
+        let now_ns = clock::boot_ns();
         while let Some(change) = self.incidents.poll() {
-            let (action, incident) = match &change {
-                Change::Opened(incident) => (Some("incident-opened"), incident),
-                Change::Updated(incident) => (None, incident),
-                Change::Closed(incident) => (Some("incident-closed"), incident),
+            let incident = match change {
+                Change::Opened(incident) => {
+                    self.teller.incident("incident-opened", now_ns, &incident);
+                    incident
+                }
+                Change::Updated(incident) => incident,
+                Change::Closed(incident) => {
+                    self.tally.closed(&incident);
+                    self.teller.incident("incident-closed", now_ns, &incident);
+                    incident
+                }
             };
-            self.state.put_incident(incident);
-            if let Change::Closed(incident) = &change {
-                self.tally.closed(incident);
-            }
-            if let Some(action) = action {
-                self.teller.incident(action, now_ns, incident);
-            }
+            self.changed.retain(|changed| changed.id != incident.id);
+            self.changed.push(incident);
         }
     }
 
@@ -112,7 +128,9 @@ impl Daemon {
             _ => None,
         };
         match known {
-            Some(answer) => self.answered(Answered { question: question.id, answer, asked_ns: now_ns, took_ns: 0 }),
+            Some(answer) => {
+                self.answered(Answered { question: question.id, answer, asked_ns: now_ns, took_ns: 0 })
+            }
             None => self.probes.ask(question),
         }
     }
@@ -129,7 +147,7 @@ impl Daemon {
             };
             if let Some(good) = good {
                 let to_ns = asked_ns.saturating_add(took_ns);
-                self.incidents.answered(&subject, check.as_deref(), good, asked_ns, to_ns, reason);
+                self.incidents.answered(&subject, check.as_deref(), good, (asked_ns, to_ns), reason);
             }
             if let Some(check) = &check {
                 let result = match answer {
@@ -163,10 +181,80 @@ impl Daemon {
         self.teller.line(Line { time_ns, action, subject: None, message, detail });
     }
 
-    /// What changed and what is intended is put down, before any of it is done.
-    fn put_down(&mut self, effects: &[Effect]) {
-        let _ = effects;
-        let _: Option<Deed> = None;
+    /// What changed and what is intended is put down, before any of it is done: durable for our own death if it only starts what is
+    /// dead, for the host's if it touches who lives.
+    fn put_down(&mut self) {
+        self.follow_incidents();
+        let changes = self.supervisor.take_changes();
+        let stamp = self.teller.stamp();
+        let mut batch = Batch { outcomes: std::mem::take(&mut self.outcomes), ..Batch::default() };
+        for (name, saved) in changes.services {
+            let text = saved.and_then(|saved| self.kept(&name, saved));
+            batch.services.push((name.to_string(), text));
+        }
+        batch.shared = changes.shared.and_then(|shared| serde_json::to_string(&shared).ok());
+        batch.incidents = std::mem::take(&mut self.changed);
+        for effect in &self.effects {
+            let Effect::Act(plan) = effect else { continue };
+            if !plan.act {
+                continue;
+            }
+            if self.touches_the_living(&plan.deed) {
+                batch.durability = Durability::Power;
+            }
+            batch.intents.push(Intent {
+                id: plan.id,
+                unix_ns: stamp.unix_ns(plan.time_ns),
+                service: plan.subject.service.to_string(),
+                instance: plan.subject.instance,
+                kind: tally::deed(&plan.deed),
+                text: format!("{} {}", plan.deed, plan.because),
+            });
+        }
+        if self.state.write(batch) {
+            for id in std::mem::take(&mut self.to_forget) {
+                self.holder.forget(id);
+            }
+        }
+    }
+
+    /// A service as it is put down.
+    fn kept(&mut self, name: &Arc<str>, saved: Saved) -> Option<String> {
+        let facts = self.supervisor.facts_of(name);
+        let mut mains = vec![];
+        for instance in facts.iter().flat_map(|facts| &facts.instances) {
+            let Some(process) = instance.main else { continue };
+            let subject = Subject { service: Arc::clone(name), instance: Some(instance.number) };
+            let room = self.lives.room(process).map(|room| room.name().to_string());
+            if room.is_none() {
+                self.follow(&subject, process);
+            }
+            mains.push(Main { instance: instance.number, process, room });
+        }
+        serde_json::to_string(&Kept { saved, mains }).ok()
+    }
+
+    /// Whether a deed does something to somebody who lives. To clear a room that is empty already does not.
+    fn touches_the_living(&self, deed: &Deed) -> bool {
+        match deed {
+            Deed::Start { .. } | Deed::Alert { .. } => false,
+            Deed::Kill { target, .. } => {
+                let is_over = self.lives.get(*target).is_some_and(|life| life.is_over);
+                !is_over || self.lives.room(*target).is_some_and(|room| !room.is_empty())
+            }
+            _ => true,
+        }
+    }
+
+    /// An instance is gone for good: its room, its log and its gauges are let go.
+    fn instance_is_gone(&mut self, subject: &Subject) {
+        let rooms = self.lives.drop_instance(subject);
+        self.used_up.extend(rooms);
+        self.spares.retain(|spare| spare != subject);
+        self.hands.forget(subject);
+        self.gauges.leave(subject);
+        self.last_end.remove(subject);
+        self.logged.remove(subject);
     }
 }
 

@@ -17,6 +17,7 @@ use guard_core::incident::Incident;
 use guard_core::supervise::{Notice, Plan, Subject, What};
 use serde_json::{Map, Value, json};
 
+use super::alerts::{Alert, Outcome};
 use super::door::{Door, Told};
 use crate::clock::Stamp;
 use crate::show::json::JsonWriter;
@@ -172,6 +173,25 @@ impl Teller {
         };
         let detail = json!({ "incident": incident });
         self.line(Line { time_ns, action, subject: Some(&subject), message, detail });
+    }
+
+    pub(super) fn alert(&mut self, alert: &Alert, subject: &Subject) {
+        let severity = alert.severity.name();
+        let message = format!("alert ({severity}): {}", alert.message);
+        let detail = json!({ "action_id": alert.id, "severity": severity, "owner": alert.about.owner, "runbook": alert.about.runbook });
+        self.line(Line { time_ns: alert.time_ns, action: "alert", subject: Some(subject), message, detail });
+    }
+
+    pub(super) fn alerted(&mut self, outcome: &Outcome) {
+        let failed = outcome.result.as_ref().err();
+        let message = match failed {
+            Some(why) => format!("alert {} was not told by {}: {why}", outcome.alert, outcome.channel),
+            None => format!("alert {} was told by {}", outcome.alert, outcome.channel),
+        };
+        let detail =
+            json!({ "action_id": outcome.alert, "channel": outcome.channel.to_string(), "failed": failed });
+        let time_ns = crate::clock::boot_ns();
+        self.line(Line { time_ns, action: "alert-outcome", subject: None, message, detail });
     }
 
     fn send(&self, service: Option<Arc<str>>, json: String) {

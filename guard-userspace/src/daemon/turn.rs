@@ -6,20 +6,22 @@
 //! settle()  events -> Supervisor, Incidents -> effects; what changed and what is intended is put down; then it is done
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guard_core::event::{Action, Event, Process};
+use guard_core::Input as Told;
+use guard_core::event::{ExitStatus, Process};
 use guard_core::ids::ProcId;
-use guard_core::incident::{Change, Incidents};
-use guard_core::supervise::{Effect, Input, Notice, Plan, Question, Subject, Supervisor, What};
-use guard_core::{Input as Told, resources};
+use guard_core::incident::Incidents;
+use guard_core::supervise::{ActionId, Command, Effect, Input, Subject, Supervisor};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::alerts::Alerts;
+use super::alerts::{self, Alerts};
 use super::deeds::Landed;
 use super::door::Request;
 use super::flags::Flags;
@@ -27,13 +29,15 @@ use super::gauges::{self, Gauges};
 use super::generations::Generations;
 use super::hands::Hands;
 use super::hands::exits::{Ended, Exits};
-use super::hands::notify::Notices;
+use super::hands::notify::{Notice, Notices};
 use super::hands::rooms::Room;
+use super::keeper::{Count, LogsError};
 use super::lives::Lives;
 use super::probes::{Answered, Probes};
 use super::settings::Settings;
 use super::state::State;
-use super::tally::{self, Tally};
+use super::systemd;
+use super::tally::Tally;
 use super::told::Teller;
 use crate::clock;
 use crate::exit::Failure;
@@ -70,10 +74,27 @@ pub(super) struct Daemon {
     /// Our own children as the kernel told their birth or exec, until it is known what they are.
     pub(super) born: HashMap<u32, Arc<Process>>,
     /// Ends without a record yet, and since when.
-    unseen: Vec<(Instant, ProcId, Option<i32>)>,
-    certain: bool,
+    pub(super) unseen: Vec<(Instant, ProcId, Option<i32>)>,
+    /// What is to be done, in order.
+    pub(super) effects: VecDeque<Effect>,
+    /// What was done, not put down yet.
+    pub(super) outcomes: Vec<(ActionId, Option<String>)>,
+    /// Incidents that changed, not put down yet.
+    pub(super) changed: Vec<guard_core::incident::Incident>,
+    /// How instances ended that were not started since.
+    pub(super) last_end: HashMap<Subject, &'static str>,
+    /// Rooms of the past, to be removed once nobody is in them.
+    pub(super) used_up: Vec<Arc<Room>>,
+    /// Ends that are put down with the next batch: after that the kernel need not remember them.
+    pub(super) to_forget: Vec<ProcId>,
+    /// Instances that have no room for their next life yet.
+    pub(super) spares: VecDeque<Subject>,
+    /// Bytes of logs as the keeper counted them last, by instance.
+    pub(super) logged: HashMap<Subject, u64>,
+    pub(super) certain: bool,
     /// When that is to be done which can wait.
-    idle: Option<Instant>,
+    pub(super) idle: Option<Instant>,
+    pub(super) own_pid: u32,
     pub(super) started_ns: u64,
     pub(super) takeovers: u64,
     pub(super) troubles: Vec<String>,
@@ -84,8 +105,36 @@ pub(super) struct Sources {
     pub(super) sensor: Listener,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) answers: mpsc::UnboundedReceiver<Answered>,
-    pub(super) notices: Notifications,
+    pub(super) alerted: mpsc::UnboundedReceiver<alerts::Outcome>,
+    pub(super) notices: Notices,
     pub(super) signals: Signals,
+}
+
+/// What an operator's shell, or the service manager, can say.
+#[derive(Debug)]
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let on = |kind| signal(kind).map_err(|source| Failure::System { action: "handle signals", source });
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Turn {
+        tokio::select! {
+            _ = self.terminate.recv() => Turn::Stop,
+            _ = self.interrupt.recv() => Turn::Stop,
+            _ = self.hangup.recv() => Turn::Reload,
+        }
+    }
 }
 
 /// What came.
@@ -94,33 +143,49 @@ enum Turn {
     Reload,
     Ended(Vec<Ended>),
     Sensor(holder::Due),
-    Landed(Landed),
+    Landed(Box<Landed>),
     Answered(Answered),
-    Notified(u32),
+    Alerted(alerts::Outcome),
+    Notified(Notice),
     Request(Request),
     Gauge(gauges::Due),
+    /// The keeper of the logs is gone.
+    Keeper,
     /// Something is due by the clock.
     Time,
-    Idle,
+    /// Nothing has come for a while.
+    Quiet,
 }
 
 impl Daemon {
     /// Keeps services until it is asked to end.
     pub(super) async fn keep(mut self, mut sources: Sources) -> Result<(), Failure> {
         self.settle()?;
+        systemd::ready(&self.summary());
+        let mut stopping = false;
         loop {
             let turn = self.next(&mut sources).await?;
-            if let Turn::Idle = turn {
-                self.idle = None;
-                self.tidy();
-                continue;
+            match turn {
+                Turn::Quiet => {
+                    self.idle = self.tidy().then(|| Instant::now() + QUIET);
+                    continue;
+                }
+                Turn::Keeper => {
+                    self.restore_keeper().await;
+                    continue;
+                }
+                Turn::Stop if !self.settings.stop_services_on_exit || stopping => break,
+                Turn::Stop => {
+                    stopping = true;
+                    self.supervisor.handle(clock::boot_ns(), Input::Command(Command::Shutdown));
+                }
+                turn => self.take(turn)?,
             }
             self.idle = Some(Instant::now() + QUIET);
-            if matches!(turn, Turn::Stop) && !self.settings.stop_services_on_exit {
+            self.settle()?;
+            if stopping && self.supervisor.facts().iter().all(|facts| facts.instances.is_empty()) {
                 break;
             }
-            self.take(turn)?;
-            self.settle()?;
         }
         self.finish().await
     }
@@ -129,22 +194,29 @@ impl Daemon {
     async fn next(&mut self, sources: &mut Sources) -> Result<Turn, Failure> {
         let due = self.supervisor.poll_timeout().map(feed::instant);
         let unseen = self.unseen.first().map(|(since, ..)| *since + RECORD_WITHIN);
+        let failed = |action| move |source: io::Error| Failure::System { action, source };
         Ok(tokio::select! {
             biased;
-            ended = self.exits.next() => Turn::Ended(ended),
+            ended = self.exits.next() => Turn::Ended(ended.map_err(failed("wait for processes"))?),
             Some(landed) = self.deeds.join_next() => match landed {
-                Ok(landed) => Turn::Landed(landed),
-                Err(error) => { tracing::error!(%error, "a deed broke off"); Turn::Time }
+                Ok(landed) => Turn::Landed(Box::new(landed)),
+                // A task that panicked: its plan has no outcome, and the state says so.
+                Err(error) => {
+                    tracing::error!("a deed broke off: {error}");
+                    Turn::Time
+                }
             },
             due = self.holder.ready(&sources.sensor) => Turn::Sensor(due?),
-            signal = sources.signals.next() => signal,
+            turn = sources.signals.next() => turn,
             Some(answered) = sources.answers.recv() => Turn::Answered(answered),
-            pid = sources.notices.next() => Turn::Notified(pid),
+            notice = sources.notices.next() => Turn::Notified(notice.map_err(failed("read notifications"))?),
             Some(request) = sources.requests.recv() => Turn::Request(request),
+            Some(outcome) = sources.alerted.recv() => Turn::Alerted(outcome),
             () = feed::at(due) => Turn::Time,
             () = feed::at(unseen) => Turn::Time,
             due = self.gauges.ready() => Turn::Gauge(due?),
-            () = feed::at(self.idle) => Turn::Idle,
+            () = self.hands.keeper_gone() => Turn::Keeper,
+            () = feed::at(self.idle) => Turn::Quiet,
         })
     }
 
@@ -161,20 +233,55 @@ impl Daemon {
                 let waits = self.holder.tell(|core| gauges.step(due, now_ns, core))??;
                 waits.iter().for_each(|event| self.supervisor.handle(now_ns, Input::Event(event)));
             }
-            Turn::Landed(landed) => self.landed(landed)?,
+            Turn::Landed(landed) => self.landed(*landed)?,
             Turn::Answered(answered) => self.answered(answered),
-            Turn::Notified(pid) => {
-                if let Some(id) = self.holder.core().processes().current(pid).map(|process| process.id) {
-                    self.supervisor.handle(clock::boot_ns(), Input::Notified(id));
-                }
-            }
+            Turn::Alerted(outcome) => self.alerted(&outcome),
+            Turn::Notified(notice) => self.notified(&notice),
             Turn::Request(request) => self.request(request),
-            Turn::Stop => self.stop_all(),
-            Turn::Reload => self.reload_on_signal(),
+            Turn::Reload => {
+                systemd::reloading();
+                if let Err(refusal) = self.reload() {
+                    self.say(
+                        "trouble",
+                        format!("the policies were not read again: {}", refusal_text(&refusal)),
+                    );
+                }
+                systemd::ready(&self.summary());
+            }
             Turn::Time => self.look_for_unseen()?,
-            Turn::Idle => {}
+            Turn::Stop | Turn::Keeper | Turn::Quiet => {}
         }
         Ok(())
+    }
+
+    /// A process said something to its notification socket.
+    fn notified(&mut self, notice: &Notice) {
+        let id = self.holder.core().processes().current(notice.pid).map(|process| process.id);
+        if let Some(id) = id.filter(|_| notice.ready) {
+            self.supervisor.handle(clock::boot_ns(), Input::Notified(id));
+        }
+    }
+
+    /// Another keeper, with the same pipes.
+    async fn restore_keeper(&mut self) {
+        self.say("trouble", "the keeper of the logs is gone; another one is started".to_owned());
+        if let Err(error) = self.hands.restore_keeper().await {
+            self.say("trouble", format!("there is no keeper: {error}"));
+        }
+    }
+
+    /// For `systemctl status`.
+    fn summary(&self) -> String {
+        let generation = self.generations.current();
+        format!("keeps {} services, generation {}", generation.services, generation.number)
+    }
+}
+
+/// A refusal with all that is to be said.
+pub(super) fn refusal_text(refusal: &super::door::Refusal) -> String {
+    match refusal {
+        super::door::Refusal::Policies(text) => format!("they have errors:\n{text}"),
+        other => other.to_string(),
     }
 }
 
@@ -210,13 +317,24 @@ impl Daemon {
         self.to_forget.push(id);
     }
 
-    /// What can wait until nothing else is to be done: spare rooms, rooms that are empty, births that nobody asked for.
-    fn tidy(&mut self) {
+    /// What can wait until nothing else is to be done: rooms for next lives, rooms that are empty, births that nobody asked for. One
+    /// thing at a time; gives whether there is more.
+    fn tidy(&mut self) -> bool {
+        if let Some(subject) = self.spares.pop_front() {
+            self.make_spare(&subject);
+            return true;
+        }
         let table = self.holder.core().processes();
         self.born.retain(|_, process| table.is_alive(process.id));
         self.used_up.retain(|room| !room.is_empty() || room.remove().is_err());
-        for facts in self.supervisor.facts() {
-            self.hands.make_spares(&facts);
+        false
+    }
+
+    /// A room for the next life of an instance, if it lives.
+    fn make_spare(&mut self, subject: &Subject) {
+        let Some(run) = self.supervisor.run_of(subject) else { return };
+        if let Err(error) = self.hands.make_spare(subject, &run) {
+            tracing::debug!("{subject} has no room for its next life yet: {error}");
         }
     }
 

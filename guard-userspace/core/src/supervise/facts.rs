@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::health::CheckState;
 use crate::ids::ProcId;
-use crate::policy::model::{Ladder, Scope, Service};
+use crate::policy::model::{Ladder, Run, Scope, Service};
 
 use super::checks::Checks;
 use super::effect::{ActionId, ServiceState, Subject};
@@ -108,6 +108,14 @@ impl Supervisor {
     pub fn facts_of(&self, service: &str) -> Option<ServiceFacts> {
         let slot = self.shared.slots.get(service)?;
         Some(self.units.get(slot)?.service_facts(&self.shared))
+    }
+
+    /// How an instance is started, with `{port}` and `{instance}` resolved; `None`: somebody else starts it, or there is no such
+    /// service.
+    #[must_use]
+    pub fn run_of(&self, subject: &Subject) -> Option<Run> {
+        let unit = self.units.get(self.shared.slots.get(&*subject.service)?)?;
+        Some(unit.fill(subject.instance?).run(unit.run()?))
     }
 
     /// The names of all services that have a policy, in order.
