@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::sensor::{self, ErrorKind};
 use crate::show::escape;
-use crate::{output, policy, recording, subscription, trace};
+use crate::{daemon, output, policy, recording, subscription, trace};
 
 /// Exit codes. Stable: scripts depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,9 @@ pub enum Failure {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The logs' keeper cannot work.
+    #[error(transparent)]
+    Keeper(#[from] daemon::keeper::Error),
     /// The running system withholds something basic.
     #[error("cannot {action}")]
     System {
@@ -121,7 +124,7 @@ impl Failure {
             Self::Policies => Code::Policies,
             Self::Files(policy::files::Error::Write { .. }) => Code::Output,
             Self::Input(_) | Self::Files(_) => Code::Input,
-            Self::System { .. } => Code::Failed,
+            Self::Keeper(_) | Self::System { .. } => Code::Failed,
         }
     }
 
@@ -135,7 +138,7 @@ impl Failure {
             Self::Input(error) => Some(error.remedy()),
             Self::Files(error) => Some(error.remedy()),
             Self::Policies => Some("see above"),
-            Self::Usage(_) | Self::Sensor(_) | Self::System { .. } => None,
+            Self::Usage(_) | Self::Sensor(_) | Self::Keeper(_) | Self::System { .. } => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod completions;
+mod keeper;
 mod policy;
 mod probe;
 mod record;
@@ -37,6 +38,8 @@ enum Verb {
     Policy(policy::Arguments),
     Probe(probe::Arguments),
     Completions(completions::Arguments),
+    #[command(hide = true)]
+    Keeper(keeper::Arguments),
 }
 
 /// Reads the command line. `None`: it asked for help, which has been given.
@@ -68,6 +71,7 @@ pub fn run(command: Command) -> Result<Code, Failure> {
         Verb::Top(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Policy(arguments) => arguments.run(),
         Verb::Probe(arguments) => arguments.run(),
+        Verb::Keeper(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Completions(arguments) => arguments.run(&mut Command::command()).map(|()| Code::Ok),
     }
 }

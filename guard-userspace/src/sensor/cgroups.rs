@@ -37,6 +37,13 @@ pub(crate) fn hierarchies() -> io::Result<Vec<Hierarchy>> {
     Ok(parse(&mounts, &controllers))
 }
 
+/// All hierarchies: v2 first, then those of v1 in the kernel's order.
+pub(crate) fn all() -> io::Result<Vec<Hierarchy>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let controllers = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    Ok(parse_all(&mounts, &controllers))
+}
+
 /// Whether one of the two v1 controllers that the programs consult is in use, wherever it is mounted. One
 /// that is mounted later is not seen.
 pub(crate) fn first_version() -> bool {
@@ -53,6 +60,13 @@ fn uses_first_version(controllers: &str) -> bool {
 
 /// v2 comes first.
 fn parse(mounts: &str, controllers: &str) -> Vec<Hierarchy> {
+    let mut found = parse_all(mounts, controllers);
+    found.retain(Hierarchy::is_consulted);
+    found
+}
+
+/// v2 comes first.
+fn parse_all(mounts: &str, controllers: &str) -> Vec<Hierarchy> {
     let number = |name: &str| {
         controllers.lines().find_map(|line| {
             let mut words = line.split_whitespace();
@@ -77,10 +91,7 @@ fn parse(mounts: &str, controllers: &str) -> Vec<Hierarchy> {
         if root != "/" || found.iter().any(|known| known.id == id) {
             continue;
         }
-        let hierarchy = Hierarchy { id, mount: unescape(mount), controllers: names };
-        if hierarchy.is_consulted() {
-            found.push(hierarchy);
-        }
+        found.push(Hierarchy { id, mount: unescape(mount), controllers: names });
     }
     found.sort_unstable_by_key(|hierarchy| hierarchy.id);
     found
