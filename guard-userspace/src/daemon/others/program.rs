@@ -73,7 +73,7 @@ pub(in crate::daemon) enum Error {
     #[error(transparent)]
     User(#[from] user::Error),
     /// It cannot be run.
-    #[error("cannot run `{program}`: {}", escape::message(&.source.to_string()))]
+    #[error("cannot run `{program}`")]
     Spawn { program: String, source: io::Error },
     /// It cannot be put where it belongs.
     #[error("cannot put `{program}` into the control group {}", group.display())]

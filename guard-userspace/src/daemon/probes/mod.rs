@@ -21,7 +21,7 @@ mod url;
 pub(super) mod verdict;
 
 #[cfg(test)]
-mod servers;
+pub(super) mod servers;
 #[cfg(test)]
 mod tests;
 

@@ -72,7 +72,7 @@ async fn aside(
     read.await.unwrap_or_else(|ended| Bad::own(format!("the answer was not read: {ended}")))
 }
 
-fn json(body: &[u8], pointer: &str) -> Result<f64, Bad> {
+pub(super) fn json(body: &[u8], pointer: &str) -> Result<f64, Bad> {
     let document: Value = match serde_json::from_slice(body) {
         Ok(document) => document,
         Err(error) => return Bad::own(format!("the answer is not JSON: {error}")),
@@ -91,7 +91,7 @@ fn json(body: &[u8], pointer: &str) -> Result<f64, Bad> {
     Bad::own(format!("`{pointer}` of the answer is {kind}, not a number"))
 }
 
-fn metric_in(body: &[u8], metric: &str, labels: &BTreeMap<String, String>) -> Result<f64, Bad> {
+pub(super) fn metric_in(body: &[u8], metric: &str, labels: &BTreeMap<String, String>) -> Result<f64, Bad> {
     let Ok(page) = std::str::from_utf8(body) else {
         return Bad::own("the answer is no page of metrics: it is not UTF-8");
     };
