@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -47,8 +47,9 @@ pub(in crate::daemon) struct Program<'a> {
     pub(in crate::daemon) environment: &'a [(String, String)],
     /// What it can read.
     pub(in crate::daemon) input: Vec<u8>,
-    /// A directory of a cgroup v2 hierarchy that it is put into as soon as it runs, and that is killed with it.
-    pub(in crate::daemon) cgroup: Option<PathBuf>,
+    /// A directory of a cgroup v2 hierarchy. It is put into a group of its own there as soon as it runs, which is killed with it:
+    /// then also what left its process group is.
+    pub(in crate::daemon) cgroup: Option<&'a Path>,
     /// What it starts may outlive it.
     pub(in crate::daemon) leaves: bool,
     /// How long it may take, in nanoseconds.
@@ -129,11 +130,15 @@ impl Program<'_> {
                 if timeout(GOING, leader.reap()).await.is_err() {
                     tracing::warn!("`{program}` was killed and does not go: it is stuck in the kernel");
                 }
+                leader.clear().await;
                 let said = if err.is_empty() { out } else { err };
                 return Err(Error::Late { program, timeout: self.timeout, said });
             }
         }
         let status = leader.reap().await.map_err(|source| Error::Wait { program, source })?;
+        if !self.leaves {
+            leader.clear().await;
+        }
         Ok(Ended { status, out, err })
     }
 
@@ -169,10 +174,10 @@ impl Program<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let child = command.spawn().map_err(failed)?;
-        let leader = Leader::new(child, self.cgroup.clone()).map_err(failed)?;
-        if let Some(group) = &self.cgroup {
-            let put = fs::write(group.join("cgroup.procs"), leader.pid.as_raw_nonzero().to_string());
-            put.map_err(|source| Error::Group { program: self.name(), group: group.clone(), source })?;
+        let mut leader = Leader::new(child).map_err(failed)?;
+        if let Some(parent) = self.cgroup {
+            let group = |source| Error::Group { program: self.name(), group: parent.to_owned(), source };
+            leader.group = Some(Group::make(parent, leader.pid).map_err(group)?);
         }
         Ok(leader)
     }
@@ -185,19 +190,19 @@ struct Leader {
     pid: Pid,
     /// Readable when it has ended, before it is reaped.
     pidfd: AsyncFd<OwnedFd>,
-    cgroup: Option<PathBuf>,
+    group: Option<Group>,
     is_reaped: bool,
 }
 
 impl Leader {
-    fn new(child: Child, cgroup: Option<PathBuf>) -> io::Result<Self> {
+    fn new(child: Child) -> io::Result<Self> {
         let pid =
             child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).ok_or(io::ErrorKind::NotFound)?;
         // Nobody else reaps our children, so this is the one.
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
         // SAFETY: the descriptor is ours alone and is closed only when the registration is dropped, with it.
         let pidfd = unsafe { AsyncFd::register(pidfd) }?;
-        Ok(Self { child, pid, pidfd, cgroup, is_reaped: false })
+        Ok(Self { child, pid, pidfd, group: None, is_reaped: false })
     }
 
     /// Kills the group, as long as its number is its own.
@@ -206,8 +211,15 @@ impl Leader {
             return;
         }
         let _gone = kill_process_group(self.pid, Signal::KILL);
-        if let Some(group) = &self.cgroup {
-            let _gone = fs::write(group.join("cgroup.kill"), "1");
+        if let Some(group) = &self.group {
+            group.kill();
+        }
+    }
+
+    /// Removes its control group, once it is empty.
+    async fn clear(&mut self) {
+        if let Some(group) = self.group.take() {
+            group.remove().await;
         }
     }
 
@@ -222,6 +234,55 @@ impl Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A control group for one program. It goes with what is in it.
+#[derive(Debug)]
+struct Group(PathBuf);
+
+impl Group {
+    /// Named after the process, which nobody else can be while it has not been reaped.
+    fn make(parent: &Path, pid: Pid) -> io::Result<Self> {
+        let path = parent.join(format!("program-{}", pid.as_raw_nonzero()));
+        match fs::create_dir(&path) {
+            // What an earlier one with this pid left, because it was stuck in the kernel.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        let group = Self(path);
+        match fs::write(group.0.join("cgroup.procs"), pid.as_raw_nonzero().to_string()) {
+            // It has ended already.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(group),
+            put => put.map(|()| group),
+        }
+    }
+
+    fn kill(&self) {
+        // Before Linux 5.14 there is no such file: then the process group must do.
+        let _gone = fs::write(self.0.join("cgroup.kill"), "1");
+    }
+
+    /// Waits a while until all that was killed is gone.
+    async fn remove(self) {
+        let until = Instant::now() + GOING;
+        while fs::remove_dir(&self.0).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) {
+            if Instant::now() >= until {
+                tracing::warn!(
+                    "{} cannot be removed: something in it is stuck in the kernel",
+                    self.0.display()
+                );
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // What is given up at once may still be ending in it.
+        let _later = fs::remove_dir(&self.0);
     }
 }
 

@@ -1,19 +1,21 @@
 //! Programs whose exit code is the answer, or whose first word is a number.
 
+use std::path::Path;
+
 use guard_core::policy::model::ExecProbe;
 
 use super::verdict::Bad;
 use crate::daemon::others::program::{Ended, Error, Program};
 
 /// Whether a program is content.
-pub(super) async fn probe(probe: &ExecProbe) -> Result<(), Bad> {
-    let ended = run(probe).await?;
+pub(super) async fn probe(probe: &ExecProbe, group: Option<&Path>) -> Result<(), Bad> {
+    let ended = run(probe, group).await?;
     if is_good(&ended, probe) { Ok(()) } else { Bad::fail(told(&ended)) }
 }
 
 /// The first word that a program prints.
-pub(super) async fn number(probe: &ExecProbe) -> Result<f64, Bad> {
-    let ended = run(probe).await?;
+pub(super) async fn number(probe: &ExecProbe, group: Option<&Path>) -> Result<f64, Bad> {
+    let ended = run(probe, group).await?;
     if !is_good(&ended, probe) {
         return Bad::own(told(&ended));
     }
@@ -30,11 +32,12 @@ pub(super) async fn number(probe: &ExecProbe) -> Result<f64, Bad> {
     }
 }
 
-async fn run(probe: &ExecProbe) -> Result<Ended, Bad> {
+async fn run(probe: &ExecProbe, cgroup: Option<&Path>) -> Result<Ended, Bad> {
     let program = Program {
         command: &probe.command,
         user: probe.user.as_deref(),
         timeout: probe.timeout,
+        cgroup,
         ..Program::default()
     };
     program.run().await.map_err(|error| match error {

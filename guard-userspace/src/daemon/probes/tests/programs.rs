@@ -55,7 +55,7 @@ fn started(file: &std::path::Path) -> Vec<Process> {
 
 /// Killed is not yet gone: whoever adopts it may be slow to take it away.
 fn is_gone(process: &Process) -> bool {
-    process.stat().is_ok_and(|stat| stat.state != 'Z' && stat.state != 'X').then_some(()).is_none()
+    process.stat().map_or(true, |stat| matches!(stat.state, 'Z' | 'X'))
 }
 
 async fn gone(process: &Process) {
@@ -123,4 +123,65 @@ async fn numbers_of_programs() {
     assert_eq!(number(sh("echo NaN")).await, error("the program printed `NaN`, which is no number"));
     assert_eq!(number(sh("")).await, error("the program printed nothing, and no number"));
     assert_eq!(number(sh("echo 5; exit 1")).await, error("exit code 1: 5"));
+}
+
+#[tokio::test]
+async fn in_a_control_group_nothing_escapes() {
+    let hierarchies = crate::sample::cgroup::Groups::mounted().unwrap();
+    let parent = hierarchies.v2.unwrap().join(format!("processguard-test-probes-{}", std::process::id()));
+    fs::create_dir(&parent).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pids");
+    // The first one leaves its process group; the second one ends by itself.
+    let script = format!("setsid sleep 1000 & echo $! > {}; exit 4", file.display());
+    for (script, timeout, text) in [
+        (
+            script.replace("exit 4", "wait"),
+            500 * MILLISECOND,
+            "`/bin/sh` did not end within 500ms and was killed",
+        ),
+        (script, 20 * SECOND, "exit code 4"),
+    ] {
+        let (mut probes, mut answers) = Probes::new(1);
+        probes.put_programs_below(parent.clone());
+        let probe = Probe::Exec(ExecProbe { timeout, ..sh(&format!("sleep 0.05; {script}")) });
+        probes.ask(question(1, Some("check"), Ask::Probe(Box::new(probe))));
+        assert_eq!(answers.recv().await.unwrap().answer, fail(text));
+        for process in started(&file) {
+            gone(&process).await;
+        }
+    }
+    // Some end before they can be put anywhere.
+    let (mut probes, mut answers) = Probes::new(1);
+    probes.put_programs_below(parent.clone());
+    for id in 0..30 {
+        probes.ask(question(id, Some("check"), Ask::Probe(Box::new(Probe::Exec(exec(&["/bin/true"]))))));
+        assert_eq!(answers.recv().await.unwrap().answer, Answer::Pass);
+    }
+    // That says also that nothing is left in it, and no group below.
+    fs::remove_dir(&parent).unwrap();
+}
+
+#[tokio::test]
+async fn whoever_is_not_waited_for_any_more_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pids");
+    let ask = |script: &str| Ask::Probe(Box::new(Probe::Exec(sh(script))));
+    let (mut probes, mut answers) = Probes::new(1);
+    probes.ask(question(
+        1,
+        Some("check"),
+        ask(&format!("sleep 1000 & echo $$ $! > {}; wait", file.display())),
+    ));
+    let mut family = Vec::new();
+    while family.len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        family = started(&file);
+    }
+    probes.ask(question(2, Some("check"), ask("exit 0")));
+    assert_eq!(answers.recv().await.unwrap().answer, error("given up: a newer question took its place"));
+    assert_eq!(answers.recv().await.unwrap().answer, Answer::Pass);
+    for process in &family {
+        gone(process).await;
+    }
 }
