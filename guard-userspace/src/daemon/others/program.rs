@@ -142,6 +142,16 @@ impl Program<'_> {
         Ok(Ended { status, out, err })
     }
 
+    /// Runs it to its end, which must be a success. Else: what failed, and what it said last.
+    pub(in crate::daemon) async fn succeed(self) -> Result<(), String> {
+        let name = self.name();
+        let ended = self.run().await.map_err(|error| super::in_words(&error))?;
+        if ended.status.success() {
+            return Ok(());
+        }
+        Err(format!("`{name}` failed: {}{}", ended.how(), ended.said().tail_text()))
+    }
+
     fn name(&self) -> String {
         escape::display(self.command.first().map_or(b"", |program| program.as_bytes()))
     }

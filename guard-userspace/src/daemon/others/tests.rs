@@ -22,6 +22,9 @@ fn command(words: &[&str]) -> RestartVia {
 
 #[tokio::test]
 async fn by_a_command() {
+    // It can be a task of its own.
+    let restarting = tokio::spawn(async { restart(&command(&["/bin/true"]), LONG).await });
+    assert_eq!(restarting.await.unwrap(), Ok(()));
     assert_eq!(restart(&command(&["/bin/true"]), LONG).await, Ok(()));
     let script = "echo starting; echo no such database >&2; echo 'giving up' >&2; exit 3";
     let failed = restart(&command(&["/bin/sh", "-c", script]), LONG).await.unwrap_err();
