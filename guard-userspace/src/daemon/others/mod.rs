@@ -1,6 +1,7 @@
 //! Others who are asked to act: programs, systemd, container runtimes.
 
 mod container;
+mod notepad;
 pub(super) mod program;
 mod unit;
 mod user;

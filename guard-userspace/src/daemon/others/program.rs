@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -19,8 +20,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::notepad::Notepad;
 use super::user;
 use crate::show::escape;
 
@@ -60,8 +63,14 @@ pub(in crate::daemon) struct Program<'a> {
 #[derive(Debug)]
 pub(in crate::daemon) struct Ended {
     pub(in crate::daemon) status: ExitStatus,
+    pub(in crate::daemon) said: Said,
+}
+
+/// What it said.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct Said {
     pub(in crate::daemon) out: Kept,
-    pub(in crate::daemon) err: Kept,
+    err: Kept,
 }
 
 /// Why it did not end by itself.
@@ -92,38 +101,15 @@ impl Program<'_> {
     pub(in crate::daemon) async fn run(self) -> Result<Ended, Error> {
         let until = Instant::now() + Duration::from_nanos(self.timeout);
         let mut leader = self.spawn()?;
-        let (mut out, mut err) = (Kept::default(), Kept::default());
-        let stdin = leader.child.stdin.take();
-        let (stdout, stderr) = (leader.child.stdout.take(), leader.child.stderr.take());
-        let finished = {
-            let talk = async {
-                // One that does not read what it is told has its reason.
-                let tell = async {
-                    if let Some(mut stdin) = stdin {
-                        let _unread = stdin.write_all(&self.input).await;
-                    }
-                };
-                tokio::join!(tell, out.read(stdout), err.read(stderr));
-            };
-            tokio::pin!(talk);
-            let ended = async {
-                tokio::select! {
-                    ended = leader.pidfd.readable() => return ended.map(|_guard| false),
-                    () = &mut talk => {}
-                }
-                // It said all, and goes on.
-                leader.pidfd.readable().await.map(|_guard| true)
-            };
-            let finished = timeout_at(until, ended).await;
-            if let Ok(Ok(false)) = finished {
-                let _rest_is_not_its = timeout(LAST_WORDS, talk).await;
-            }
-            finished
-        };
         let program = self.name();
-        match finished {
-            Ok(Ok(_)) if self.leaves => {}
-            Ok(Ok(_)) => leader.kill(),
+        let mut said = Said::default();
+        let heard = leader.hear(&self.input, &mut said, until).await;
+        if let Some(notepad) = &mut leader.notepad {
+            said.out.take(&notepad.read().unwrap_or_default());
+        }
+        match heard {
+            Ok(Ok(())) if self.leaves => {}
+            Ok(Ok(())) => leader.kill(),
             Ok(Err(source)) => return Err(Error::Wait { program, source }),
             Err(_over) => {
                 leader.kill();
@@ -131,15 +117,14 @@ impl Program<'_> {
                     tracing::warn!("`{program}` was killed and does not go: it is stuck in the kernel");
                 }
                 leader.clear().await;
-                let said = if err.is_empty() { out } else { err };
-                return Err(Error::Late { program, timeout: self.timeout, said });
+                return Err(Error::Late { program, timeout: self.timeout, said: said.last() });
             }
         }
         let status = leader.reap().await.map_err(|source| Error::Wait { program, source })?;
         if !self.leaves {
             leader.clear().await;
         }
-        Ok(Ended { status, out, err })
+        Ok(Ended { status, said })
     }
 
     /// Runs it to its end, which must be a success. Else: what failed, and what it said last.
@@ -149,7 +134,7 @@ impl Program<'_> {
         if ended.status.success() {
             return Ok(());
         }
-        Err(format!("`{name}` failed: {}{}", ended.how(), ended.said().tail_text()))
+        Err(format!("`{name}` failed: {}{}", ended.how(), ended.said.last().tail_text()))
     }
 
     fn name(&self) -> String {
@@ -183,8 +168,12 @@ impl Program<'_> {
             .stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let notepad = self.leaves.then(Notepad::new).transpose().map_err(failed)?;
+        if let Some(notepad) = &notepad {
+            command.stdout(notepad.writer().map_err(failed)?).stderr(notepad.writer().map_err(failed)?);
+        }
         let child = command.spawn().map_err(failed)?;
-        let mut leader = Leader::new(child).map_err(failed)?;
+        let mut leader = Leader::new(child, notepad).map_err(failed)?;
         if let Some(parent) = self.cgroup {
             let group = |source| Error::Group { program: self.name(), group: parent.to_owned(), source };
             leader.group = Some(Group::make(parent, leader.pid).map_err(group)?);
@@ -201,18 +190,54 @@ struct Leader {
     /// Readable when it has ended, before it is reaped.
     pidfd: AsyncFd<OwnedFd>,
     group: Option<Group>,
+    /// Where it writes, unless that is a pipe.
+    notepad: Option<Notepad>,
     is_reaped: bool,
 }
 
 impl Leader {
-    fn new(child: Child) -> io::Result<Self> {
+    fn new(child: Child, notepad: Option<Notepad>) -> io::Result<Self> {
         let pid =
             child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).ok_or(io::ErrorKind::NotFound)?;
         // Nobody else reaps our children, so this is the one.
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
         // SAFETY: the descriptor is ours alone and is closed only when the registration is dropped, with it.
         let pidfd = unsafe { AsyncFd::register(pidfd) }?;
-        Ok(Self { child, pid, pidfd, group: None, is_reaped: false })
+        Ok(Self { child, pid, pidfd, group: None, notepad, is_reaped: false })
+    }
+
+    /// Tells it what it is to read, and hears what it says, until it has ended.
+    async fn hear(
+        &mut self,
+        input: &[u8],
+        said: &mut Said,
+        until: Instant,
+    ) -> Result<io::Result<()>, Elapsed> {
+        let stdin = self.child.stdin.take();
+        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
+        let talk = async {
+            // One that does not read what it is told has its reason.
+            let tell = async {
+                if let Some(mut stdin) = stdin {
+                    let _unread = stdin.write_all(input).await;
+                }
+            };
+            tokio::join!(tell, said.out.read(stdout), said.err.read(stderr));
+        };
+        let mut talk = pin!(talk);
+        let ended = async {
+            tokio::select! {
+                ended = self.pidfd.readable() => return ended.map(|_guard| false),
+                () = &mut talk => {}
+            }
+            // It said all, and goes on.
+            self.pidfd.readable().await.map(|_guard| true)
+        };
+        let ended = timeout_at(until, ended).await;
+        if let Ok(Ok(false)) = ended {
+            let _rest_is_not_its = timeout(LAST_WORDS, talk).await;
+        }
+        ended.map(|ended| ended.map(|_said_all| ()))
     }
 
     /// Kills the group, as long as its number is its own.
@@ -305,10 +330,12 @@ impl Ended {
             (None, None) => "ended somehow".to_owned(),
         }
     }
+}
 
+impl Said {
     /// What it says of itself: the errors, or else the output.
-    pub(in crate::daemon) const fn said(&self) -> &Kept {
-        if self.err.is_empty() { &self.out } else { &self.err }
+    pub(in crate::daemon) fn last(self) -> Kept {
+        if self.err.head.is_empty() { self.out } else { self.err }
     }
 }
 
@@ -334,10 +361,6 @@ impl Kept {
         self.head.extend_from_slice(first);
         self.tail.extend_from_slice(rest);
         self.tail.drain(..self.tail.len().saturating_sub(KEPT));
-    }
-
-    pub(in crate::daemon) const fn is_empty(&self) -> bool {
-        self.head.is_empty()
     }
 
     /// The beginning.

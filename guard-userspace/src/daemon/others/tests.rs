@@ -28,7 +28,7 @@ async fn by_a_command() {
     assert_eq!(restart(&command(&["/bin/true"]), LONG).await, Ok(()));
     let script = "echo starting; echo no such database >&2; echo 'giving up' >&2; exit 3";
     let failed = restart(&command(&["/bin/sh", "-c", script]), LONG).await.unwrap_err();
-    assert_eq!(failed, "`/bin/sh` failed: exit code 3: no such database | giving up");
+    assert_eq!(failed, "`/bin/sh` failed: exit code 3: starting | no such database | giving up");
     let missing = restart(&command(&["/nonexistent/restart"]), LONG).await.unwrap_err();
     assert_eq!(missing, "cannot run `/nonexistent/restart`: No such file or directory (os error 2)");
     let slow = command(&["/bin/sh", "-c", "echo waiting for pid 7; sleep 1000"]);
@@ -37,20 +37,24 @@ async fn by_a_command() {
 }
 
 #[tokio::test]
-async fn the_service_that_a_command_leaves_lives() {
+async fn the_service_that_a_command_leaves_lives_and_may_go_on_talking() {
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("pid");
-    let script = format!("sleep 1000 & echo $! > {}", file.display());
+    let at = |name: &str| directory.path().join(name);
+    rustix::fs::mknodat(rustix::fs::CWD, at("go"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let path = directory.path().display();
+    let service = format!("read go < {path}/go; echo talking; echo > {path}/talked; exec sleep 1000");
+    let script = format!("sh -c '{service}' & echo $! > {path}/pid");
     assert_eq!(restart(&command(&["/bin/sh", "-c", &script]), LONG).await, Ok(()));
-    let pid: i32 = fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+    let pid = fs::read_to_string(at("pid")).unwrap().trim().parse().unwrap();
     let left = procfs::process::Process::new(pid).unwrap();
-    assert_eq!(left.cmdline().unwrap(), ["sleep", "1000"]);
-    let pidfd = rustix::process::pidfd_open(
-        rustix::process::Pid::from_raw(pid).unwrap(),
-        rustix::process::PidfdFlags::empty(),
-    )
-    .unwrap();
-    assert_eq!(left.cmdline().unwrap(), ["sleep", "1000"]);
+    fs::write(at("go"), "go\n").unwrap();
+    while left.cmdline().is_ok_and(|arguments| arguments != ["sleep", "1000"]) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(at("talked").exists());
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    assert_eq!(left.cmdline().unwrap(), ["sleep", "1000"], "it lives, and the descriptor is its");
     rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL).unwrap();
 }
 

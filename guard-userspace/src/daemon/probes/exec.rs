@@ -10,16 +10,16 @@ use crate::daemon::others::program::{Ended, Error, Program};
 /// Whether a program is content.
 pub(super) async fn probe(probe: &ExecProbe, group: Option<&Path>) -> Result<(), Bad> {
     let ended = run(probe, group).await?;
-    if is_good(&ended, probe) { Ok(()) } else { Bad::fail(told(&ended)) }
+    if is_good(&ended, probe) { Ok(()) } else { Bad::fail(told(ended)) }
 }
 
 /// The first word that a program prints.
 pub(super) async fn number(probe: &ExecProbe, group: Option<&Path>) -> Result<f64, Bad> {
     let ended = run(probe, group).await?;
     if !is_good(&ended, probe) {
-        return Bad::own(told(&ended));
+        return Bad::own(told(ended));
     }
-    let text = String::from_utf8_lossy(ended.out.head());
+    let text = String::from_utf8_lossy(ended.said.out.head());
     let Some(word) = text.split_whitespace().next() else {
         return Bad::own("the program printed nothing, and no number");
     };
@@ -50,6 +50,6 @@ fn is_good(ended: &Ended, probe: &ExecProbe) -> bool {
     ended.status.code().is_some_and(|code| probe.success.iter().any(|&good| i32::from(good) == code))
 }
 
-fn told(ended: &Ended) -> String {
-    format!("{}{}", ended.how(), ended.said().first_line())
+fn told(ended: Ended) -> String {
+    format!("{}{}", ended.how(), ended.said.last().first_line())
 }

@@ -1,6 +1,9 @@
 //! How many are asked at once, and who waits.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use guard_core::policy::model::{Probe, TcpProbe};
+use tokio::io::AsyncWriteExt;
 
 use super::super::servers::Server;
 use super::*;
@@ -63,4 +66,31 @@ async fn what_is_done_is_forgotten() {
     assert!(probes.under_way.len() <= 70, "{}", probes.under_way.len());
     drop(probes);
     assert_eq!(answers.recv().await, None);
+}
+
+#[tokio::test]
+async fn no_more_are_asked_at_once_than_there_are_places() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, largest) = (Arc::clone(&now), Arc::clone(&most));
+    let server = Server::each(move |mut stream| {
+        let (now, most) = (Arc::clone(&counted), Arc::clone(&largest));
+        async move {
+            // Beside the next one.
+            tokio::spawn(async move {
+                most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                now.fetch_sub(1, Ordering::Relaxed);
+                stream.write_all(b"x").await.unwrap();
+            });
+        }
+    })
+    .await;
+    let (mut probes, mut answers) = Probes::new(4);
+    for id in 0..60 {
+        probes.ask(question(id, Some(&format!("check-{id}")), ask(&server, true, 60 * SECOND)));
+    }
+    for _ in 0..60 {
+        assert_eq!(answers.recv().await.unwrap().answer, Answer::Pass);
+    }
+    assert_eq!(most.load(Ordering::Relaxed), 4);
 }
