@@ -4,7 +4,8 @@
 //! holder (ring -> recording -> events) ----+
 //! hands/   pidfds of main processes -------+      +-> hands/    starts, signals, kills; keeper/ holds the logs
 //! probes/  answers ------------------------+-> Supervisor (guard-core) -> Effect
-//! api/     commands, by door.rs -----------+      +-> probes/   questions
+//! api/     commands, by door.rs -----------+      +-> others/   restarts of what somebody else started
+//!                                                 +-> probes/   questions
 //!                                                 +-> incidents (guard-core) -> state/, events, alerts/
 //! ```
 //! One task owns the core; what takes long is done elsewhere and answers through a channel.

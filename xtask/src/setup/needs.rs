@@ -153,6 +153,13 @@ pub(super) const TABLE: &[Need] = &[
         source: Source::Packages(&["jq"]),
     },
     Need {
+        name: "dbus-daemon",
+        scope: Scope::Test,
+        purpose: "a bus of the tests' own, on which restarts of units are asked for",
+        find: || program("dbus-daemon"),
+        source: Source::Packages(&["dbus-daemon"]),
+    },
+    Need {
         name: "make",
         scope: Scope::Test,
         purpose: "a build as a workload that we do not control",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::daemon::others::{in_words, program::Program};
+use crate::daemon::others::program::Program;
 
 /// How long it may take, in nanoseconds.
 const TIMEOUT_NS: u64 = 10_000_000_000;
@@ -12,17 +12,7 @@ pub(super) async fn tell(
     environment: Vec<(String, String)>,
     document: Arc<str>,
 ) -> Result<(), String> {
-    let program = Program {
-        command: &command,
-        environment: &environment,
-        input: format!("{document}\n").into_bytes(),
-        timeout: TIMEOUT_NS,
-        ..Program::default()
-    };
-    let ended = program.run().await.map_err(|error| in_words(&error))?;
-    if ended.status.success() {
-        return Ok(());
-    }
-    let name = command.first().map_or("", String::as_str);
-    Err(format!("`{name}` failed: {}{}", ended.how(), ended.said().tail_text()))
+    let input = format!("{document}\n").into_bytes();
+    let (command, environment) = (&command, &environment);
+    Program { command, environment, input, timeout: TIMEOUT_NS, ..Program::default() }.succeed().await
 }

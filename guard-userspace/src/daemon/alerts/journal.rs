@@ -81,7 +81,7 @@ fn fields(alert: &Alert) -> Vec<u8> {
         out.extend_from_slice(value.as_bytes());
         out.push(b'\n');
     };
-    put("MESSAGE", &message(alert));
+    put("MESSAGE", &alert.message);
     put("PRIORITY", &priority.to_string());
     put("SYSLOG_IDENTIFIER", IDENTIFIER);
     put("SYSLOG_FACILITY", &FACILITY.to_string());
@@ -94,12 +94,6 @@ fn fields(alert: &Alert) -> Vec<u8> {
 /// Without a time: whoever reads it has the same clock, and sets it.
 fn line(alert: &Alert) -> String {
     let priority = FACILITY << 3 | document::severity(alert.severity).1;
-    let text = escape::message(&message(alert));
+    let text = escape::message(&alert.message);
     format!("<{priority}>{IDENTIFIER}[{}]: {text}", std::process::id())
-}
-
-/// `checkout/0: is held: 5 restarts in 10m`.
-fn message(alert: &Alert) -> String {
-    let instance = alert.instance.map(|instance| format!("/{instance}")).unwrap_or_default();
-    format!("{}{instance}: {}", alert.service, alert.message)
 }

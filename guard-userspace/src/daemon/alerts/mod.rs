@@ -32,6 +32,7 @@ const WAITING: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// A program and its arguments: it reads the document, and knows the most important by its environment (`PROCESSGUARD_*`).
+    /// What it leaves behind when it ends is killed.
     pub exec: Option<Vec<String>>,
     /// A URL: the document is posted there.
     pub webhook: Option<String>,

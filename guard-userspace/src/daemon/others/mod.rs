@@ -1,6 +1,7 @@
 //! Others who are asked to act: programs, systemd, container runtimes.
 
 mod container;
+mod notepad;
 pub(super) mod program;
 mod unit;
 mod user;
@@ -31,13 +32,7 @@ pub async fn restart(via: &RestartVia, timeout: Duration) -> Result<(), String> 
 /// Runs a program that leaves a service behind.
 async fn run(command: &[String], timeout: Duration) -> Result<(), String> {
     let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-    let program = Program { command, leaves: true, timeout, ..Program::default() };
-    let ended = program.run().await.map_err(|error| in_words(&error))?;
-    if ended.status.success() {
-        return Ok(());
-    }
-    let name = command.first().map_or("", String::as_str);
-    Err(format!("`{name}` failed: {}{}", ended.how(), ended.said().tail_text()))
+    Program { command, leaves: true, timeout, ..Program::default() }.succeed().await
 }
 
 /// An error with all that is behind it, in one line.

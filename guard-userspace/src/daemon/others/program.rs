@@ -9,7 +9,8 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -19,8 +20,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::notepad::Notepad;
 use super::user;
 use crate::show::escape;
 
@@ -47,8 +50,9 @@ pub(in crate::daemon) struct Program<'a> {
     pub(in crate::daemon) environment: &'a [(String, String)],
     /// What it can read.
     pub(in crate::daemon) input: Vec<u8>,
-    /// A directory of a cgroup v2 hierarchy that it is put into as soon as it runs, and that is killed with it.
-    pub(in crate::daemon) cgroup: Option<PathBuf>,
+    /// A directory of a cgroup v2 hierarchy. It is put into a group of its own there as soon as it runs, which is killed with it:
+    /// then also what left its process group is.
+    pub(in crate::daemon) cgroup: Option<&'a Path>,
     /// What it starts may outlive it.
     pub(in crate::daemon) leaves: bool,
     /// How long it may take, in nanoseconds.
@@ -59,8 +63,14 @@ pub(in crate::daemon) struct Program<'a> {
 #[derive(Debug)]
 pub(in crate::daemon) struct Ended {
     pub(in crate::daemon) status: ExitStatus,
+    pub(in crate::daemon) said: Said,
+}
+
+/// What it said.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct Said {
     pub(in crate::daemon) out: Kept,
-    pub(in crate::daemon) err: Kept,
+    err: Kept,
 }
 
 /// Why it did not end by itself.
@@ -73,7 +83,7 @@ pub(in crate::daemon) enum Error {
     #[error(transparent)]
     User(#[from] user::Error),
     /// It cannot be run.
-    #[error("cannot run `{program}`: {}", escape::message(&.source.to_string()))]
+    #[error("cannot run `{program}`")]
     Spawn { program: String, source: io::Error },
     /// It cannot be put where it belongs.
     #[error("cannot put `{program}` into the control group {}", group.display())]
@@ -91,50 +101,40 @@ impl Program<'_> {
     pub(in crate::daemon) async fn run(self) -> Result<Ended, Error> {
         let until = Instant::now() + Duration::from_nanos(self.timeout);
         let mut leader = self.spawn()?;
-        let (mut out, mut err) = (Kept::default(), Kept::default());
-        let stdin = leader.child.stdin.take();
-        let (stdout, stderr) = (leader.child.stdout.take(), leader.child.stderr.take());
-        let finished = {
-            let talk = async {
-                // One that does not read what it is told has its reason.
-                let tell = async {
-                    if let Some(mut stdin) = stdin {
-                        let _unread = stdin.write_all(&self.input).await;
-                    }
-                };
-                tokio::join!(tell, out.read(stdout), err.read(stderr));
-            };
-            tokio::pin!(talk);
-            let ended = async {
-                tokio::select! {
-                    ended = leader.pidfd.readable() => return ended.map(|_guard| false),
-                    () = &mut talk => {}
-                }
-                // It said all, and goes on.
-                leader.pidfd.readable().await.map(|_guard| true)
-            };
-            let finished = timeout_at(until, ended).await;
-            if let Ok(Ok(false)) = finished {
-                let _rest_is_not_its = timeout(LAST_WORDS, talk).await;
-            }
-            finished
-        };
         let program = self.name();
-        match finished {
-            Ok(Ok(_)) if self.leaves => {}
-            Ok(Ok(_)) => leader.kill(),
+        let mut said = Said::default();
+        let heard = leader.hear(&self.input, &mut said, until).await;
+        if let Some(notepad) = &mut leader.notepad {
+            said.out.take(&notepad.read().unwrap_or_default());
+        }
+        match heard {
+            Ok(Ok(())) if self.leaves => {}
+            Ok(Ok(())) => leader.kill(),
             Ok(Err(source)) => return Err(Error::Wait { program, source }),
             Err(_over) => {
                 leader.kill();
                 if timeout(GOING, leader.reap()).await.is_err() {
                     tracing::warn!("`{program}` was killed and does not go: it is stuck in the kernel");
                 }
-                let said = if err.is_empty() { out } else { err };
-                return Err(Error::Late { program, timeout: self.timeout, said });
+                leader.clear().await;
+                return Err(Error::Late { program, timeout: self.timeout, said: said.last() });
             }
         }
         let status = leader.reap().await.map_err(|source| Error::Wait { program, source })?;
-        Ok(Ended { status, out, err })
+        if !self.leaves {
+            leader.clear().await;
+        }
+        Ok(Ended { status, said })
+    }
+
+    /// Runs it to its end, which must be a success. Else: what failed, and what it said last.
+    pub(in crate::daemon) async fn succeed(self) -> Result<(), String> {
+        let name = self.name();
+        let ended = self.run().await.map_err(|error| super::in_words(&error))?;
+        if ended.status.success() {
+            return Ok(());
+        }
+        Err(format!("`{name}` failed: {}{}", ended.how(), ended.said.last().tail_text()))
     }
 
     fn name(&self) -> String {
@@ -168,11 +168,15 @@ impl Program<'_> {
             .stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let notepad = self.leaves.then(Notepad::new).transpose().map_err(failed)?;
+        if let Some(notepad) = &notepad {
+            command.stdout(notepad.writer().map_err(failed)?).stderr(notepad.writer().map_err(failed)?);
+        }
         let child = command.spawn().map_err(failed)?;
-        let leader = Leader::new(child, self.cgroup.clone()).map_err(failed)?;
-        if let Some(group) = &self.cgroup {
-            let put = fs::write(group.join("cgroup.procs"), leader.pid.as_raw_nonzero().to_string());
-            put.map_err(|source| Error::Group { program: self.name(), group: group.clone(), source })?;
+        let mut leader = Leader::new(child, notepad).map_err(failed)?;
+        if let Some(parent) = self.cgroup {
+            let group = |source| Error::Group { program: self.name(), group: parent.to_owned(), source };
+            leader.group = Some(Group::make(parent, leader.pid).map_err(group)?);
         }
         Ok(leader)
     }
@@ -185,19 +189,55 @@ struct Leader {
     pid: Pid,
     /// Readable when it has ended, before it is reaped.
     pidfd: AsyncFd<OwnedFd>,
-    cgroup: Option<PathBuf>,
+    group: Option<Group>,
+    /// Where it writes, unless that is a pipe.
+    notepad: Option<Notepad>,
     is_reaped: bool,
 }
 
 impl Leader {
-    fn new(child: Child, cgroup: Option<PathBuf>) -> io::Result<Self> {
+    fn new(child: Child, notepad: Option<Notepad>) -> io::Result<Self> {
         let pid =
             child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).ok_or(io::ErrorKind::NotFound)?;
         // Nobody else reaps our children, so this is the one.
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
         // SAFETY: the descriptor is ours alone and is closed only when the registration is dropped, with it.
         let pidfd = unsafe { AsyncFd::register(pidfd) }?;
-        Ok(Self { child, pid, pidfd, cgroup, is_reaped: false })
+        Ok(Self { child, pid, pidfd, group: None, notepad, is_reaped: false })
+    }
+
+    /// Tells it what it is to read, and hears what it says, until it has ended.
+    async fn hear(
+        &mut self,
+        input: &[u8],
+        said: &mut Said,
+        until: Instant,
+    ) -> Result<io::Result<()>, Elapsed> {
+        let stdin = self.child.stdin.take();
+        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
+        let talk = async {
+            // One that does not read what it is told has its reason.
+            let tell = async {
+                if let Some(mut stdin) = stdin {
+                    let _unread = stdin.write_all(input).await;
+                }
+            };
+            tokio::join!(tell, said.out.read(stdout), said.err.read(stderr));
+        };
+        let mut talk = pin!(talk);
+        let ended = async {
+            tokio::select! {
+                ended = self.pidfd.readable() => return ended.map(|_guard| false),
+                () = &mut talk => {}
+            }
+            // It said all, and goes on.
+            self.pidfd.readable().await.map(|_guard| true)
+        };
+        let ended = timeout_at(until, ended).await;
+        if let Ok(Ok(false)) = ended {
+            let _rest_is_not_its = timeout(LAST_WORDS, talk).await;
+        }
+        ended.map(|ended| ended.map(|_said_all| ()))
     }
 
     /// Kills the group, as long as its number is its own.
@@ -206,8 +246,15 @@ impl Leader {
             return;
         }
         let _gone = kill_process_group(self.pid, Signal::KILL);
-        if let Some(group) = &self.cgroup {
-            let _gone = fs::write(group.join("cgroup.kill"), "1");
+        if let Some(group) = &self.group {
+            group.kill();
+        }
+    }
+
+    /// Removes its control group, once it is empty.
+    async fn clear(&mut self) {
+        if let Some(group) = self.group.take() {
+            group.remove().await;
         }
     }
 
@@ -225,6 +272,55 @@ impl Drop for Leader {
     }
 }
 
+/// A control group for one program. It goes with what is in it.
+#[derive(Debug)]
+struct Group(PathBuf);
+
+impl Group {
+    /// Named after the process, which nobody else can be while it has not been reaped.
+    fn make(parent: &Path, pid: Pid) -> io::Result<Self> {
+        let path = parent.join(format!("program-{}", pid.as_raw_nonzero()));
+        match fs::create_dir(&path) {
+            // What an earlier one with this pid left, because it was stuck in the kernel.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        let group = Self(path);
+        match fs::write(group.0.join("cgroup.procs"), pid.as_raw_nonzero().to_string()) {
+            // It has ended already.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(group),
+            put => put.map(|()| group),
+        }
+    }
+
+    fn kill(&self) {
+        // Before Linux 5.14 there is no such file: then the process group must do.
+        let _gone = fs::write(self.0.join("cgroup.kill"), "1");
+    }
+
+    /// Waits a while until all that was killed is gone.
+    async fn remove(self) {
+        let until = Instant::now() + GOING;
+        while fs::remove_dir(&self.0).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) {
+            if Instant::now() >= until {
+                tracing::warn!(
+                    "{} cannot be removed: something in it is stuck in the kernel",
+                    self.0.display()
+                );
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // What is given up at once may still be ending in it.
+        let _later = fs::remove_dir(&self.0);
+    }
+}
+
 impl Ended {
     /// `exit code 3`, `killed by SIGSEGV`.
     pub(in crate::daemon) fn how(&self) -> String {
@@ -234,10 +330,12 @@ impl Ended {
             (None, None) => "ended somehow".to_owned(),
         }
     }
+}
 
+impl Said {
     /// What it says of itself: the errors, or else the output.
-    pub(in crate::daemon) const fn said(&self) -> &Kept {
-        if self.err.is_empty() { &self.out } else { &self.err }
+    pub(in crate::daemon) fn last(self) -> Kept {
+        if self.err.head.is_empty() { self.out } else { self.err }
     }
 }
 
@@ -263,10 +361,6 @@ impl Kept {
         self.head.extend_from_slice(first);
         self.tail.extend_from_slice(rest);
         self.tail.drain(..self.tail.len().saturating_sub(KEPT));
-    }
-
-    pub(in crate::daemon) const fn is_empty(&self) -> bool {
-        self.head.is_empty()
     }
 
     /// The beginning.

@@ -1,11 +1,16 @@
 //! Names become addresses, and addresses connections.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
 use super::verdict::{Bad, Deadline, system};
+
+/// Names that are looked up at once: each takes a thread, for half a minute if no name server answers, and others need threads too.
+static LOOKUPS: Semaphore = Semaphore::const_new(16);
 
 /// A connection, and whom it leads to.
 #[derive(Debug)]
@@ -31,7 +36,11 @@ pub(super) fn bare(host: &str) -> &str {
 /// Connects to the first of the host's addresses that lets us. Each has an equal part of the time that is left, so that one which
 /// says nothing does not hide one which would answer.
 pub(super) async fn connect(host: &str, port: u16, deadline: Deadline) -> Result<Connection, Bad> {
-    let addresses = deadline.of(|| format!("address of `{host}`"), resolve(host, port)).await?;
+    let addresses = match timeout_at(deadline.at(), resolve(host, port)).await {
+        Ok(addresses) => addresses?,
+        // Whoever resolves names is not who is asked about.
+        Err(_over) => return Bad::own(deadline.missed(format_args!("address of `{host}`")).to_string()),
+    };
     let (mut fails, mut own) = (Vec::new(), Vec::new());
     for (number, &peer) in addresses.iter().enumerate() {
         let until = deadline.part(addresses.len() - number);
@@ -65,7 +74,14 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Bad> {
         let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         return Ok(both.map(|address| SocketAddr::new(address, port)).to_vec());
     }
-    let found: Vec<SocketAddr> = match lookup_host((host, port)).await {
+    let lookup = (host.to_owned(), port);
+    let place = LOOKUPS.acquire().await;
+    let looking = tokio::task::spawn_blocking(move || {
+        let found = lookup.to_socket_addrs();
+        drop(place);
+        found
+    });
+    let found: Vec<SocketAddr> = match looking.await.unwrap_or_else(|ended| Err(io::Error::other(ended))) {
         Ok(found) => found.collect(),
         Err(error) => return Bad::own(format!("the name `{host}` has no address: {}", system(&error))),
     };

@@ -1,23 +1,25 @@
 //! Programs whose exit code is the answer, or whose first word is a number.
 
+use std::path::Path;
+
 use guard_core::policy::model::ExecProbe;
 
 use super::verdict::Bad;
 use crate::daemon::others::program::{Ended, Error, Program};
 
 /// Whether a program is content.
-pub(super) async fn probe(probe: &ExecProbe) -> Result<(), Bad> {
-    let ended = run(probe).await?;
-    if is_good(&ended, probe) { Ok(()) } else { Bad::fail(told(&ended)) }
+pub(super) async fn probe(probe: &ExecProbe, group: Option<&Path>) -> Result<(), Bad> {
+    let ended = run(probe, group).await?;
+    if is_good(&ended, probe) { Ok(()) } else { Bad::fail(told(ended)) }
 }
 
 /// The first word that a program prints.
-pub(super) async fn number(probe: &ExecProbe) -> Result<f64, Bad> {
-    let ended = run(probe).await?;
+pub(super) async fn number(probe: &ExecProbe, group: Option<&Path>) -> Result<f64, Bad> {
+    let ended = run(probe, group).await?;
     if !is_good(&ended, probe) {
-        return Bad::own(told(&ended));
+        return Bad::own(told(ended));
     }
-    let text = String::from_utf8_lossy(ended.out.head());
+    let text = String::from_utf8_lossy(ended.said.out.head());
     let Some(word) = text.split_whitespace().next() else {
         return Bad::own("the program printed nothing, and no number");
     };
@@ -30,11 +32,12 @@ pub(super) async fn number(probe: &ExecProbe) -> Result<f64, Bad> {
     }
 }
 
-async fn run(probe: &ExecProbe) -> Result<Ended, Bad> {
+async fn run(probe: &ExecProbe, cgroup: Option<&Path>) -> Result<Ended, Bad> {
     let program = Program {
         command: &probe.command,
         user: probe.user.as_deref(),
         timeout: probe.timeout,
+        cgroup,
         ..Program::default()
     };
     program.run().await.map_err(|error| match error {
@@ -47,6 +50,6 @@ fn is_good(ended: &Ended, probe: &ExecProbe) -> bool {
     ended.status.code().is_some_and(|code| probe.success.iter().any(|&good| i32::from(good) == code))
 }
 
-fn told(ended: &Ended) -> String {
-    format!("{}{}", ended.how(), ended.said().first_line())
+fn told(ended: Ended) -> String {
+    format!("{}{}", ended.how(), ended.said.last().first_line())
 }

@@ -21,11 +21,12 @@ mod url;
 pub(super) mod verdict;
 
 #[cfg(test)]
-mod servers;
+pub(super) mod servers;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,8 +71,16 @@ pub struct Probes {
     /// What is under way, by subject and check.
     under_way: HashMap<(Subject, Option<Arc<str>>), AbortHandle>,
     places: Places,
-    trust: Arc<Trust>,
+    means: Arc<Means>,
     answers: UnboundedSender<Answered>,
+}
+
+/// What is asked with.
+#[derive(Debug, Default)]
+struct Means {
+    trust: Trust,
+    /// Where programs get their control groups.
+    programs: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,9 +97,15 @@ impl Probes {
         let (answers, arriving) = unbounded_channel();
         let places = |places: usize| Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
         let places = Places { checks: places(limit), readiness: places(READINESS), looks: places(LOOKS) };
-        let trust = Arc::new(Trust::default());
-        let probes = Self { tasks: JoinSet::new(), under_way: HashMap::new(), places, trust, answers };
+        let probes =
+            Self { tasks: JoinSet::new(), under_way: HashMap::new(), places, means: Arc::default(), answers };
         (probes, arriving)
+    }
+
+    /// From now on, programs are put into control groups of their own below this directory of a cgroup v2 hierarchy, and killed
+    /// with all that is in them. Without it, one that leaves its process group outlives its timeout.
+    pub fn put_programs_below(&mut self, directory: PathBuf) {
+        self.means = Arc::new(Means { trust: Trust::default(), programs: Some(directory) });
     }
 
     /// Asks, at once. A question that is still under way for the same check of the same subject is given up: whoever asks anew
@@ -103,7 +118,7 @@ impl Probes {
             question.ask,
             question.check.is_none(),
             self.places.clone(),
-            Arc::clone(&self.trust),
+            Arc::clone(&self.means),
         );
         let task = self.tasks.spawn(asking);
         if let Some(older) = self.under_way.insert((question.subject, question.check), task) {
@@ -151,7 +166,7 @@ impl Drop for Owed {
     }
 }
 
-async fn asking(mut owed: Owed, ask: Ask, is_readiness: bool, places: Places, trust: Arc<Trust>) {
+async fn asking(mut owed: Owed, ask: Ask, is_readiness: bool, places: Places, means: Arc<Means>) {
     let within = match &ask {
         Ask::Probe(probe) => probe.timeout(),
         Ask::Number(source) => source.timeout(),
@@ -169,13 +184,13 @@ async fn asking(mut owed: Owed, ask: Ask, is_readiness: bool, places: Places, tr
         return;
     };
     owed.asked_ns = clock::boot_ns();
-    owed.answer = Some(answer(ask, &trust, place).await);
+    owed.answer = Some(answer(ask, &means, place).await);
 }
 
-async fn answer(ask: Ask, trust: &Trust, place: OwnedSemaphorePermit) -> Answer {
+async fn answer(ask: Ask, means: &Means, place: OwnedSemaphorePermit) -> Answer {
     let number = match ask {
-        Ask::Probe(asked) => return probe(&asked, trust).await.map_or_else(Answer::from, |()| Answer::Pass),
-        Ask::Number(source) => number::number(&source, trust).await,
+        Ask::Probe(asked) => return probe(&asked, means).await.map_or_else(Answer::from, |()| Answer::Pass),
+        Ask::Number(source) => number::number(&source, means).await,
         Ask::Changed(path) => look(place, move || number::changed(&path)).await,
         Ask::Pss(processes) => look(place, move || number::pss_of(&processes)).await,
         Ask::Logged(_) => Bad::own("what was logged is known to whoever holds the logs, not here"),
@@ -184,13 +199,13 @@ async fn answer(ask: Ask, trust: &Trust, place: OwnedSemaphorePermit) -> Answer 
     number.map_or_else(|bad| Answer::Error(bad.to_string()), Answer::Number)
 }
 
-async fn probe(asked: &Probe, trust: &Trust) -> Result<(), Bad> {
+async fn probe(asked: &Probe, means: &Means) -> Result<(), Bad> {
     match asked {
-        Probe::Http(asked) => http::probe(asked, trust).await,
+        Probe::Http(asked) => http::probe(asked, &means.trust).await,
         Probe::Tcp(asked) => tcp::probe(asked).await,
-        Probe::Exec(asked) => exec::probe(asked).await,
-        Probe::Tls(asked) => tls::probe(asked, trust).await,
-        Probe::Auth(asked) => http::auth(asked, trust).await,
+        Probe::Exec(asked) => exec::probe(asked, means.programs.as_deref()).await,
+        Probe::Tls(asked) => tls::probe(asked, &means.trust).await,
+        Probe::Auth(asked) => http::auth(asked, &means.trust).await,
     }
 }
 

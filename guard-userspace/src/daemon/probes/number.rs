@@ -9,6 +9,7 @@ use guard_core::policy::model::{NumberSource, Span, bytes};
 use hyper::body::Bytes;
 use serde_json::Value;
 
+use super::Means;
 use super::exec;
 use super::exposition;
 use super::http::{self, Asked, BODY};
@@ -27,16 +28,16 @@ const SMALL: usize = 64 * 1024;
 const ACCEPT: (&str, &str) =
     ("accept", "text/plain;version=0.0.4, application/openmetrics-text;q=0.5, */*;q=0.1");
 
-pub(super) async fn number(source: &NumberSource, trust: &Trust) -> Result<f64, Bad> {
+pub(super) async fn number(source: &NumberSource, means: &Means) -> Result<f64, Bad> {
     match source {
-        NumberSource::Exec(probe) => exec::number(probe).await,
+        NumberSource::Exec(probe) => exec::number(probe, means.programs.as_deref()).await,
         NumberSource::Json { url, pointer, timeout } => {
-            let body = fetch(url, Vec::new(), BODY, *timeout, trust).await?;
+            let body = fetch(url, Vec::new(), BODY, *timeout, &means.trust).await?;
             let pointer = pointer.clone();
             aside(body, move |body| json(body, &pointer)).await
         }
         NumberSource::Prometheus { url, metric, labels, timeout } => {
-            let body = fetch(url, vec![ACCEPT], PAGE, *timeout, trust).await?;
+            let body = fetch(url, vec![ACCEPT], PAGE, *timeout, &means.trust).await?;
             let (metric, labels) = (metric.clone(), labels.clone());
             aside(body, move |body| metric_in(body, &metric, &labels)).await
         }
@@ -72,7 +73,7 @@ async fn aside(
     read.await.unwrap_or_else(|ended| Bad::own(format!("the answer was not read: {ended}")))
 }
 
-fn json(body: &[u8], pointer: &str) -> Result<f64, Bad> {
+pub(super) fn json(body: &[u8], pointer: &str) -> Result<f64, Bad> {
     let document: Value = match serde_json::from_slice(body) {
         Ok(document) => document,
         Err(error) => return Bad::own(format!("the answer is not JSON: {error}")),
@@ -91,7 +92,7 @@ fn json(body: &[u8], pointer: &str) -> Result<f64, Bad> {
     Bad::own(format!("`{pointer}` of the answer is {kind}, not a number"))
 }
 
-fn metric_in(body: &[u8], metric: &str, labels: &BTreeMap<String, String>) -> Result<f64, Bad> {
+pub(super) fn metric_in(body: &[u8], metric: &str, labels: &BTreeMap<String, String>) -> Result<f64, Bad> {
     let Ok(page) = std::str::from_utf8(body) else {
         return Bad::own("the answer is no page of metrics: it is not UTF-8");
     };

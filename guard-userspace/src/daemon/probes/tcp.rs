@@ -48,10 +48,7 @@ async fn hear(
         let is_full = heard.len() >= MOST;
         let came = match (is_full, heard.len() > looked) {
             (true, _) => None,
-            (false, true) => match timeout(PAUSE, stream.read_buf(&mut heard)).await {
-                Ok(read) => Some(read),
-                Err(_pause) => None,
-            },
+            (false, true) => timeout(PAUSE, stream.read_buf(&mut heard)).await.ok(),
             (false, false) => match timeout_at(deadline.at(), stream.read_buf(&mut heard)).await {
                 Ok(read) => Some(read),
                 Err(_over) => return Err(deadline.missed(answer(&heard, expected))),

@@ -106,9 +106,15 @@ fn refusal(error: &rustls::Error) -> String {
                 "the certificate is not valid yet".to_owned()
             }
             CertificateError::UnknownIssuer => "the certificate's issuer is not trusted".to_owned(),
+            CertificateError::BadSignature => "the certificate was not signed by its issuer".to_owned(),
             CertificateError::NotValidForNameContext { expected, presented } => {
-                let presented = presented.join(", ");
-                format!("the certificate is not for `{}`, but for {presented}", expected.to_str())
+                let presented: Vec<String> =
+                    presented.iter().map(|name| format!("`{}`", bare_name(name))).collect();
+                format!(
+                    "the certificate is not for `{}`, but for {}",
+                    expected.to_str(),
+                    presented.join(", ")
+                )
             }
             other => format!("the certificate is not valid: {other}"),
         },
@@ -116,6 +122,11 @@ fn refusal(error: &rustls::Error) -> String {
         rustls::Error::AlertReceived(alert) => format!("the TLS handshake was refused: {alert:?}"),
         other => format!("the TLS handshake failed: {other}"),
     }
+}
+
+/// `db.example` of `DnsName("db.example")`.
+fn bare_name(name: &str) -> &str {
+    name.split_once("(\"").and_then(|(_kind, name)| name.strip_suffix("\")")).unwrap_or(name)
 }
 
 /// Errors of reading and writing on a connection that may be a TLS one.
