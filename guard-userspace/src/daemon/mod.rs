@@ -16,6 +16,7 @@ pub mod hands;
 pub mod keeper;
 pub mod metrics;
 pub mod probes;
+pub mod settings;
 pub mod state;
 pub mod systemd;
 pub mod view;
