@@ -1,5 +1,6 @@
 //! How the program ends: the exit codes, and the errors that lead to them.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use crate::sensor::{self, ErrorKind};
 use crate::show::escape;
 use crate::{daemon, output, policy, recording, subscription, trace};
+use crate::{client, daemon, output, policy, recording, subscription, trace};
 
 /// Exit codes. Stable: scripts depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,14 @@ pub enum Code {
     Pins = 7,
     /// Policies have errors, or decide otherwise than they should.
     Policies = 8,
+    /// No daemon answers at its socket.
+    NoDaemon = 9,
+    /// Whoever asks may not.
+    NotAllowed = 10,
+    /// There is no such service, incident or approval.
+    Unknown = 11,
+    /// The daemon refused to do something, or it failed.
+    Declined = 12,
 }
 
 impl From<Code> for ExitCode {
@@ -62,7 +72,11 @@ EXIT STATUS
   5  the output cannot be written
   6  the input cannot be read
   7  a sensor cannot be pinned or taken up: no bpf file system, pins of somebody else, or held already
-  8  policies have errors, or a rehearsal of them decides otherwise than its golden file says";
+  8  policies have errors, or a rehearsal of them decides otherwise than its golden file says
+  9  no daemon answers at the socket
+ 10  refused: whoever asks is neither root nor a member of the group that may
+ 11  there is no such service, incident or approval
+ 12  the daemon refused an order, or what was ordered failed";
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +116,10 @@ pub enum Failure {
     /// The logs' keeper cannot work.
     #[error(transparent)]
     Keeper(#[from] daemon::keeper::Error),
+    /// The daemon does not do, or does not say, what was asked.
+    Client(#[from] client::Error),
+    /// The metrics cannot be served.
+    Metrics(#[from] daemon::metrics::Error),
     /// The running system withholds something basic.
     #[error("cannot {action}")]
     System {
@@ -125,12 +143,16 @@ impl Failure {
             Self::Files(policy::files::Error::Write { .. }) => Code::Output,
             Self::Input(_) | Self::Files(_) => Code::Input,
             Self::Keeper(_) | Self::System { .. } => Code::Failed,
+            Self::Client(error) => error.code(),
+            Self::System { .. } | Self::Metrics(_) => Code::Failed,
         }
     }
 
     /// What to do about it, where the error does not say so itself.
-    fn remedy(&self) -> Option<&'static str> {
-        match self {
+    fn remedy(&self) -> Option<Cow<'static, str>> {
+        let fixed = match self {
+            Self::Client(error) => return error.remedy().map(Cow::Owned),
+            Self::Metrics(error) => Some(error.remedy()),
             Self::Output(error) => Some(error.remedy()),
             Self::Recording(error) => Some(error.remedy()),
             Self::Subscription(error) => Some(error.remedy()),
@@ -140,6 +162,9 @@ impl Failure {
             Self::Policies => Some("see above"),
             Self::Usage(_) | Self::Sensor(_) | Self::Keeper(_) | Self::System { .. } => None,
         }
+            Self::Usage(_) | Self::Sensor(_) | Self::System { .. } => None,
+        };
+        fixed.map(Cow::Borrowed)
     }
 
     /// One line for standard error: the cause, what is behind it, the remedy.
@@ -153,7 +178,7 @@ impl Failure {
         }
         if let Some(remedy) = self.remedy() {
             line.push_str("; ");
-            line.push_str(remedy);
+            line.push_str(&remedy);
         }
         line
     }

@@ -1,11 +1,21 @@
 //! The command line: one file for each verb.
 
+mod approvals;
 mod completions;
 mod keeper;
+mod daemon;
+mod events;
+mod flags;
+mod incidents;
+mod inventory;
+mod order;
 mod policy;
 mod probe;
+mod reach;
 mod record;
+mod reload;
 mod sensor;
+mod status;
 mod top;
 mod trace;
 mod values;
@@ -17,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Code, Failure, HELP, say};
 
-/// See every process on this host, live, for almost nothing.
+/// See every process on this host, and keep services as their policies say.
 #[derive(Debug, Parser)]
 #[command(name = "processguard", version, after_help = HELP, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = false)]
 pub struct Command {
@@ -31,6 +41,18 @@ pub struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Daemon(Box<daemon::Arguments>),
+    Status(status::Arguments),
+    Events(events::Arguments),
+    Incidents(incidents::Arguments),
+    Inventory(inventory::Arguments),
+    Start(order::Start),
+    Stop(order::Stop),
+    Restart(order::Restart),
+    Scale(order::Scale),
+    Reload(reload::Arguments),
+    Flags(flags::Arguments),
+    Approvals(approvals::Arguments),
     Trace(Box<trace::Arguments>),
     Record(Box<record::Arguments>),
     Sensor(sensor::Arguments),
@@ -65,6 +87,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Com
 pub fn run(command: Command) -> Result<Code, Failure> {
     log(command.verbose);
     match command.verb {
+        Verb::Daemon(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Status(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Events(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Incidents(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Inventory(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Start(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Stop(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Restart(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Scale(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Reload(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Flags(arguments) => arguments.run().map(|()| Code::Ok),
+        Verb::Approvals(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Trace(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Record(arguments) => arguments.run().map(|()| Code::Ok),
         Verb::Sensor(arguments) => arguments.run().map(|()| Code::Ok),

@@ -1,6 +1,7 @@
 //! Values of options: each from its text, or an error that says how to write it.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -69,6 +70,56 @@ pub(super) fn uid(text: &str) -> Result<u32, String> {
         (fields.next() == Some(text)).then(|| fields.nth(1)?.parse().ok()).flatten()
     });
     found.ok_or_else(|| "no such user in /etc/passwd; give the number that `id -u NAME` prints".to_owned())
+}
+
+/// A group's number, or a name of /etc/group.
+pub(super) fn gid(text: &str) -> Result<u32, String> {
+    if let Ok(gid) = text.parse() {
+        return Ok(gid);
+    }
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let found = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(text)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    });
+    found.ok_or_else(|| {
+        "no such group in /etc/group; make it with `groupadd NAME`, or give its number".to_owned()
+    })
+}
+
+/// An address with a port. No names: what they mean may change.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:9464 or [::1]:9464".to_owned())
+}
+
+/// A program by its path: what a name means depends on who starts the daemon.
+pub(super) fn program(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && !text.ends_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("give the program's absolute path".to_owned())
+    }
+}
+
+/// Where something can be sent to.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("a URL begins with http:// or https:// and has no spaces".to_owned()),
+    }
+}
+
+/// The name of a control group of our own.
+pub(super) fn cgroup_name(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !text.is_empty() && text.len() <= 63 && text.bytes().all(fits) && !text.starts_with('.') {
+        Ok(text.to_owned())
+    } else {
+        Err("a name has letters, digits, -, _ and ., at most 63 of them".to_owned())
+    }
 }
 
 pub(super) fn container(text: &str) -> Result<String, String> {
@@ -151,6 +202,12 @@ mod tests {
         assert_eq!(uid("1000"), Ok(1000));
         assert_eq!(uid("root"), Ok(0));
         assert!(uid("nobody-by-this-name").unwrap_err().contains("id -u"));
+        assert_eq!((gid("0"), gid("root")), (Ok(0), Ok(0)));
+        assert!(gid("nobody-by-this-name").unwrap_err().contains("groupadd"));
+        assert!(socket_address("[::1]:9464").is_ok() && socket_address("localhost:9464").is_err());
+        assert!(program("/bin/sh").is_ok() && program("sh").is_err() && program("/bin/").is_err());
+        assert!(url("https://x/y").is_ok() && url("ftp://x").is_err() && url("http://a b").is_err());
+        assert!(cgroup_name("pg-1.x").is_ok() && cgroup_name("a/b").is_err() && cgroup_name("..").is_err());
         assert!(container("0123456789ab").is_ok());
         for text in ["0123456789a", "0123456789AB", "web-frontend"] {
             assert!(container(text).is_err(), "{text}");

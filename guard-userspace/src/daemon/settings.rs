@@ -1,4 +1,5 @@
 //! What the daemon is started with.
+//! What the daemon is told: by options, by its file, or by nobody.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,5 +40,30 @@ pub struct Settings {
     /// How large the recording's files become, and how many there are.
     pub rotation: Rotation,
     /// Services are stopped when the daemon is asked to end.
+/// Where policies are unless told otherwise.
+pub const POLICIES: &str = "/etc/processguard/policies";
+/// Where state is kept unless told otherwise.
+pub const STATE: &str = "/var/lib/processguard";
+/// Where the daemon's sockets are unless told otherwise.
+pub const RUNTIME: &str = "/run/processguard";
+/// The control group below which services live, unless told otherwise.
+pub const CGROUP: &str = "processguard";
+/// All that the daemon is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+    /// Where state is kept; made if need be.
+    /// The API's socket.
+    /// Where metrics are served, if they are.
+    /// The group whose members may act.
+    pub group: Option<u32>,
+    /// Who else may read.
+    /// Program and arguments that are told of alerts; empty: none.
+    pub alert_exec: Vec<String>,
+    /// A URL that is told of alerts.
+    /// The control group below which services live.
+    /// Where the daemon's other sockets are; made if need be.
+    /// Bytes of the kernel's ring; `None`: as large as it is, or else as is usual.
+    /// Files of the recording.
+    pub record: Rotation,
+    /// SIGTERM stops the services too.
     pub stop_services_on_exit: bool,
 }

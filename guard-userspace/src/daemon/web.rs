@@ -111,7 +111,8 @@ where
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head)
             .max_headers(HEADERS)
-            .max_buf_size(HEAD_BYTES)
+            .max_header_size(HEAD_BYTES)
+            .max_buf_size(2 * HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service)
     );
     let served = tokio::select! {

@@ -10,6 +10,7 @@
 #[macro_use]
 pub(crate) mod read;
 
+pub mod config;
 pub mod diagnostic;
 pub mod diff;
 pub mod guard;

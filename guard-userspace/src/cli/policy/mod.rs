@@ -1,15 +1,16 @@
-//! `processguard policy`: policies are checked, shown, compared and rehearsed before they are trusted.
+//! `processguard policy`: policies are checked, shown, compared and rehearsed before they are trusted; and which of them hold.
 
 mod check;
 mod diff;
 mod explain;
+mod generations;
 mod schema;
 mod test;
 
 use crate::exit::{Code, Failure, HELP};
 use crate::output::{self, Sink};
 
-/// Check, explain, compare and rehearse policies; needs no privileges and touches nothing
+/// Check, explain, compare and rehearse policies, without privileges; ask the daemon which hold
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP, subcommand_required = true, arg_required_else_help = false)]
 pub(super) struct Arguments {
@@ -24,6 +25,9 @@ enum Verb {
     Diff(diff::Arguments),
     Test(test::Arguments),
     Schema(schema::Arguments),
+    Generations(generations::Generations),
+    Rollback(generations::Rollback),
+    Suggest(generations::Suggest),
 }
 
 impl Arguments {
@@ -34,6 +38,9 @@ impl Arguments {
             Verb::Diff(arguments) => arguments.run(),
             Verb::Test(arguments) => arguments.run(),
             Verb::Schema(arguments) => arguments.run(),
+            Verb::Generations(arguments) => arguments.run(),
+            Verb::Rollback(arguments) => arguments.run(),
+            Verb::Suggest(arguments) => arguments.run(),
         }
     }
 }

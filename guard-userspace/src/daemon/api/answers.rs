@@ -54,13 +54,7 @@ pub(super) fn ask_services(_: &Call) -> Asked {
 }
 
 pub(super) fn ask_incidents(call: &Call) -> Asked {
-    let limit = match call.parameter("limit") {
-        None => INCIDENTS,
-        Some(text) => text
-            .parse()
-            .map_err(|_| Problem::bad_request(format!("limit={text}: write a whole number")))
-            .map(|limit: usize| limit.min(MOST_INCIDENTS))?,
-    };
+    let limit = call.limit("limit", INCIDENTS, MOST_INCIDENTS)?;
     let service = call.parameter("service").map(str::to_owned);
     Ok(vec![Question::Incidents { service, open: call.switch("open")?, limit }])
 }

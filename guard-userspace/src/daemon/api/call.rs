@@ -45,6 +45,15 @@ impl Call {
         }
     }
 
+    /// A parameter that is a number, of which more than `most` is `most`.
+    pub(super) fn limit(&self, name: &str, default: usize, most: usize) -> Result<usize, Problem> {
+        let Some(text) = self.parameter(name) else { return Ok(default) };
+        let number = text.parse::<usize>();
+        let number =
+            number.map_err(|_| Problem::bad_request(format!("{name}={text}: write a whole number")))?;
+        Ok(number.min(most))
+    }
+
     /// The body, as a document. Where nothing has to be in it, nothing is like `{}`.
     pub(super) fn document<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let body = if self.body.is_empty() { b"{}".as_slice() } else { &self.body };

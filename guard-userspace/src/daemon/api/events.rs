@@ -9,10 +9,12 @@
 //!
 //! : still here                        every 15 s
 //! ```
+//! The last [`KEPT`] events are kept: whoever was away for a moment misses nothing.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::daemon::door::Told;
+use crate::daemon::door::{Door, Told};
 use crate::daemon::web;
 
 /// How often a follower hears that the stream still stands. Proxies and people give up after 30 to 60 s of silence.
@@ -30,6 +32,63 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How much goes out in one piece.
 const PIECE_BYTES: usize = 32 * 1024;
+
+/// Events that are kept: some hundred kilobytes.
+pub(super) const KEPT: usize = 512;
+
+/// The last events.
+#[derive(Debug)]
+pub(super) struct History {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    told: Receiver<Arc<Told>>,
+    last: VecDeque<Arc<Told>>,
+}
+
+impl History {
+    pub(super) fn new(door: &Door) -> Self {
+        Self { kept: Mutex::new(Kept { told: door.follow(), last: VecDeque::new() }) }
+    }
+
+    /// Takes what was told since. To be called whenever something was.
+    pub(super) fn keep(&self) {
+        self.lock().keep();
+    }
+
+    /// What was told so far, and all that is told from then on. What was told in between is in both.
+    pub(super) fn follow(&self, door: &Door) -> (VecDeque<Arc<Told>>, Receiver<Arc<Told>>) {
+        let mut kept = self.lock();
+        let told = door.follow();
+        kept.keep();
+        (kept.last.clone(), told)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Nothing in between can be half done.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn keep(&mut self) {
+        loop {
+            match self.told.try_recv() {
+                Ok(told) => {
+                    if self.last.len() == KEPT {
+                        self.last.pop_front();
+                    }
+                    self.last.push_back(told);
+                }
+                // What was told before is too old to be kept anyway.
+                Err(TryRecvError::Lagged(_)) => self.last.clear(),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+}
 
 /// Where a follower was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +113,37 @@ pub(super) struct Events {
 /// Who follows.
 #[derive(Debug)]
 pub(super) struct Follower {
-    pub(super) told: Receiver<Arc<Told>>,
-    pub(super) ending: watch::Receiver<bool>,
+    told: Receiver<Arc<Told>>,
+    /// What is given before that.
+    before: VecDeque<Arc<Told>>,
+    ending: watch::Receiver<bool>,
+    wish: Wish,
     /// Which daemon this is.
-    pub(super) epoch: u64,
+    epoch: u64,
+    /// The last event that was given, or was there before.
+    last: Option<u64>,
+    begun: bool,
+    /// How long there may be silence.
+    heartbeat: Duration,
+}
+
+/// What a follower wants.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wish {
     /// Only what concerns this service.
     pub(super) service: Option<String>,
-    /// Where it was before it came.
-    pub(super) last: Option<Place>,
-    pub(super) begun: bool,
+    /// So many of the last events first, unless it says where it was.
+    pub(super) last: usize,
+    /// Where it was.
+    pub(super) place: Option<Place>,
+    /// Nothing more than what was told already.
+    pub(super) once: bool,
+}
+
+impl Wish {
+    fn concerns(&self, told: &Told) -> bool {
+        self.service.as_deref().is_none_or(|only| told.service.as_deref() == Some(only))
+    }
 }
 
 impl Events {
@@ -80,24 +161,44 @@ impl Events {
 }
 
 impl Follower {
+    pub(super) fn new(
+        door: &Door,
+        history: &History,
+        epoch: u64,
+        wish: Wish,
+        ending: watch::Receiver<bool>,
+    ) -> Self {
+        let (kept, told) = history.follow(door);
+        let newest = kept.back().map(|told| told.number);
+        let (before, last) = match wish.place {
+            Some(place) if place.epoch == epoch => (kept, Some(place.number)),
+            _ => {
+                // So many of those that concern it.
+                let concerning: VecDeque<_> = kept.into_iter().filter(|told| wish.concerns(told)).collect();
+                let skipped = concerning.len().saturating_sub(wish.last);
+                let before: VecDeque<_> = concerning.into_iter().skip(skipped).collect();
+                let last = if before.is_empty() { newest } else { None };
+                (before, last)
+            }
+        };
+        Self { told, before, ending, wish, epoch, last, begun: false, heartbeat: HEARTBEAT }
+    }
+
     /// The next piece of the stream; `None`: it is over.
     async fn next(mut self) -> Option<(Bytes, Self)> {
         let mut piece = String::new();
         if !self.begun {
-            // The head of the answer goes out with the first piece: whoever connects knows at once that it stands.
-            self.begun = true;
-            piece.push_str(": events follow\n\n");
-            if self.last.is_some_and(|last| last.epoch != self.epoch) {
-                self.last = None;
-                missed(&mut piece, None);
-            }
+            self.begin(&mut piece);
             return Some((piece.into(), self));
+        }
+        if self.wish.once {
+            return None;
         }
         let mut ending = self.ending.clone();
         while piece.is_empty() {
             let told = tokio::select! {
                 () = web::ended(&mut ending) => return None,
-                told = timeout(HEARTBEAT, self.told.recv()) => told,
+                told = timeout(self.heartbeat, self.told.recv()) => told,
             };
             match told {
                 Ok(Ok(told)) => self.put(&mut piece, &told),
@@ -116,22 +217,37 @@ impl Follower {
         Some((piece.into(), self))
     }
 
+    /// The head of the answer goes out with the first piece: whoever connects knows at once that it stands.
+    fn begin(&mut self, piece: &mut String) {
+        self.begun = true;
+        piece.push_str(": events follow\n\n");
+        if self.wish.place.is_some_and(|place| place.epoch != self.epoch) {
+            missed(piece, None);
+        }
+        // With a place, the numbers say whether something is missing; without, nothing is.
+        let begins_anew = self.last.is_none();
+        for told in std::mem::take(&mut self.before) {
+            if begins_anew {
+                self.last = Some(told.number.saturating_sub(1));
+            }
+            self.put(piece, &told);
+        }
+    }
+
     fn put(&mut self, piece: &mut String, told: &Told) {
-        let Told { number, service, json } = told;
-        if let Some(last) = self.last.take() {
-            match number.saturating_sub(last.number) {
-                0 => {
-                    self.last = Some(last);
-                    return;
-                }
+        if let Some(last) = self.last {
+            match told.number.saturating_sub(last) {
+                // It was given already.
+                0 => return,
                 1 => {}
                 more => missed(piece, Some(more - 1)),
             }
         }
-        if self.service.as_deref().is_none_or(|only| service.as_deref() == Some(only)) {
+        self.last = Some(told.number);
+        if self.wish.concerns(told) {
             // Writing to a string cannot fail. A line end would end the event: there is none, but nobody relies on it.
-            let _ =
-                write!(piece, "id: {}-{number}\ndata: {}\n\n", self.epoch, json.replace(['\n', '\r'], " "));
+            let json = told.json.replace(['\n', '\r'], " ");
+            let _ = write!(piece, "id: {}-{}\ndata: {json}\n\n", self.epoch, told.number);
         }
     }
 
@@ -150,16 +266,15 @@ fn missed(piece: &mut String, count: Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::door::Door;
 
     fn told(number: u64, service: Option<&str>) -> Told {
         Told { number, service: service.map(Arc::from), json: format!("{{\"n\":{number}}}") }
     }
 
-    fn follower(door: &Door, last: Option<&str>) -> (Follower, watch::Sender<bool>) {
+    fn follower(door: &Door, history: &History, place: Option<&str>) -> (Follower, watch::Sender<bool>) {
         let (end, ending) = watch::channel(false);
-        let last = last.and_then(Place::parse);
-        (Follower { told: door.follow(), ending, epoch: 7, service: None, last, begun: false }, end)
+        let wish = Wish { place: place.and_then(Place::parse), last: 2, ..Wish::default() };
+        (Follower::new(door, history, 7, wish, ending), end)
     }
 
     async fn piece(follower: Follower) -> (String, Follower) {
@@ -167,44 +282,78 @@ mod tests {
         (String::from_utf8(bytes.to_vec()).unwrap(), follower)
     }
 
+    fn events(numbers: &[u64]) -> String {
+        numbers.iter().map(|number| format!("id: 7-{number}\ndata: {{\"n\":{number}}}\n\n")).collect()
+    }
+
     #[tokio::test]
-    async fn a_follower_learns_what_it_missed() {
+    async fn a_follower_goes_on_where_it_was_and_learns_what_it_missed() {
         let (door, _requests) = Door::new();
-        let (one, _end) = follower(&door, Some("7-3"));
-        let (begin, one) = piece(one).await;
-        assert_eq!(begin, ": events follow\n\n");
-        for number in [3, 6, 7] {
+        let history = History::new(&door);
+        for number in 1..=KEPT as u64 + 10 {
             door.tell(told(number, None));
+            history.keep();
         }
-        let (events, _) = piece(one).await;
-        let expected =
-            "event: missed\ndata: {\"missed\":2}\n\nid: 7-6\ndata: {\"n\":6}\n\nid: 7-7\ndata: {\"n\":7}\n\n";
-        assert_eq!(events, expected);
+        // What it has not seen is kept.
+        let (one, _end) = follower(&door, &history, Some("7-520"));
+        let (begin, one) = piece(one).await;
+        assert_eq!(begin, format!(": events follow\n\n{}", events(&[521, 522])));
+        door.tell(told(523, None));
+        assert_eq!(piece(one).await.0, events(&[523]));
+        // It was away for longer.
+        let (other, _end) = follower(&door, &history, Some("7-3"));
+        let begin = piece(other).await.0;
+        assert!(
+            begin.starts_with(": events follow\n\nevent: missed\ndata: {\"missed\":8}\n\nid: 7-12\n"),
+            "{begin}"
+        );
         // Of another daemon nobody knows.
-        let (other, _end) = follower(&door, Some("6-3"));
-        assert!(piece(other).await.0.ends_with("data: {\"missed\":null}\n\n"));
+        let (stranger, _end) = follower(&door, &history, Some("6-3"));
+        let begin = piece(stranger).await.0;
+        let expected = format!("event: missed\ndata: {{\"missed\":null}}\n\n{}", events(&[522, 523]));
+        assert!(begin.ends_with(&expected), "{begin}");
     }
 
     #[tokio::test]
     async fn a_slow_follower_is_told_and_one_of_a_service_sees_only_that() {
         let (door, _requests) = Door::new();
-        let (slow, _end) = follower(&door, None);
+        let history = History::new(&door);
+        let (slow, _end) = follower(&door, &history, None);
         let (_, mut slow) = piece(slow).await;
-        slow.service = Some("web".to_owned());
+        slow.wish.service = Some("web".to_owned());
         for number in 1..=5000 {
             door.tell(told(number, Some(if number == 5000 { "web" } else { "db" })));
         }
-        let (events, _) = piece(slow).await;
-        assert_eq!(events, "event: missed\ndata: {\"missed\":904}\n\n", "a piece goes out at once");
+        let (first, _) = piece(slow).await;
+        assert_eq!(first, format!("event: missed\ndata: {{\"missed\":904}}\n\n{}", events(&[5000])));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
+    async fn what_was_told_can_be_had_alone() {
+        let (door, _requests) = Door::new();
+        let history = History::new(&door);
+        for number in 1..=9 {
+            door.tell(told(number, Some(if number % 2 == 0 { "web" } else { "db" })));
+        }
+        let (end, ending) = watch::channel(false);
+        let wish = Wish { service: Some("web".to_owned()), last: 3, once: true, ..Wish::default() };
+        let (begin, follower) = piece(Follower::new(&door, &history, 7, wish, ending)).await;
+        assert!(begin.ends_with(&events(&[4, 6, 8])), "{begin}");
+        assert!(!begin.contains("missed"), "what does not concern it is not missed: {begin}");
+        assert!(follower.next().await.is_none());
+        drop(end);
+    }
+
+    #[tokio::test]
     async fn silence_is_broken_and_the_end_ends_it() {
         let (door, _requests) = Door::new();
-        let (quiet, end) = follower(&door, None);
-        let (_, quiet) = piece(quiet).await;
+        let history = History::new(&door);
+        let (quiet, end) = follower(&door, &history, None);
+        let (_, mut quiet) = piece(quiet).await;
+        quiet.heartbeat = Duration::from_millis(1);
         let (heartbeat, quiet) = piece(quiet).await;
         assert_eq!(heartbeat, ": still here\n\n");
+        let quiet = Follower { heartbeat: HEARTBEAT, ..quiet };
         end.send_replace(true);
         assert!(quiet.next().await.is_none());
     }

@@ -90,12 +90,13 @@ impl Server {
         let Self { socket, access, router } = self;
         let mut crowd = Crowd::new(LIMITS);
         let reading = Arc::new(AtomicUsize::new(0));
-        let mut stop = std::pin::pin!(stop);
+        let (mut stop, mut keeping) = (std::pin::pin!(stop), std::pin::pin!(router.keep()));
         loop {
             let room = crowd.has_room();
             tokio::select! {
                 () = &mut stop => break,
                 () = crowd.gone() => {}
+                () = &mut keeping => {}
                 stream = accept(socket.listener()), if room => {
                     enter(&mut crowd, stream, &access, &router, &reading);
                 }

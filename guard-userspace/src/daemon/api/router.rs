@@ -9,12 +9,13 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::body::{self, Reply};
 use super::call::{self, Call};
-use super::events::{Events, Follower, Place};
+use super::events::{Events, Follower, History, KEPT, Place, Wish};
 use super::peer::Role;
 use super::problem::Problem;
 use super::routes::{Does, Route, TABLE};
@@ -37,6 +38,7 @@ pub(super) struct Router {
     boot: BootId,
     /// Which daemon this is, among those of this boot: when it began to answer.
     epoch: u64,
+    history: History,
 }
 
 /// Who asks.
@@ -53,7 +55,20 @@ pub(super) struct Context {
 
 impl Router {
     pub(super) fn new(door: Door, boot: BootId) -> Self {
-        Self { door, boot, epoch: clock::boot_ns() }
+        let history = History::new(&door);
+        Self { door, boot, epoch: clock::boot_ns(), history }
+    }
+
+    /// Keeps what is told, for those who come later. Never ends.
+    pub(super) async fn keep(&self) {
+        let mut told = self.door.follow();
+        loop {
+            // Whatever it is, and however many.
+            if let Err(RecvError::Closed) = told.recv().await {
+                std::future::pending::<()>().await;
+            }
+            self.history.keep();
+        }
     }
 
     /// Answers, whatever was asked.
@@ -113,15 +128,15 @@ impl Router {
                 show(Answers { answers: answers.into_iter() }, call, &super::stamp(self.boot))
             }
             Does::Follow => {
-                context.lenient.store(true, Ordering::Relaxed);
-                Ok(body::events(Events::new(Follower {
-                    told: self.door.follow(),
-                    ending: context.ending,
-                    epoch: self.epoch,
+                let wish = Wish {
                     service: call.parameter("service").map(str::to_owned),
-                    last: call.last_event.as_deref().and_then(Place::parse),
-                    begun: false,
-                })))
+                    last: call.limit("last", 0, KEPT)?,
+                    place: call.last_event.as_deref().and_then(Place::parse),
+                    once: call.switch("once")?,
+                };
+                context.lenient.store(true, Ordering::Relaxed);
+                let follower = Follower::new(&self.door, &self.history, self.epoch, wish, context.ending);
+                Ok(body::events(Events::new(follower)))
             }
             Does::Document => body::json(StatusCode::OK, &super::document()),
         }

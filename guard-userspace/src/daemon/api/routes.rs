@@ -108,6 +108,14 @@ const LIMIT: Parameter = Parameter {
     schema: of::<u32>,
 };
 
+const LAST: Parameter = Parameter {
+    name: "last",
+    doc: "So many of the last events first, 512 at most: none if it is not given. `Last-Event-ID` tells better where to begin.",
+    schema: of::<u32>,
+};
+const ONCE: Parameter =
+    Parameter { name: "once", doc: "Nothing more than what was told already.", schema: of::<bool> };
+
 type Questions = fn(&Call) -> Result<Vec<Question>, Problem>;
 type Show = fn(Answers, &Call, &Stamp) -> Result<Response<Reply>, Problem>;
 
@@ -220,7 +228,7 @@ pub(super) const TABLE: &[Route] = &[
     },
     see("/v1/incidents/{id}", "One incident", of::<view::Incident>, answers::ask_incident, answers::incident),
     Route {
-        query: &[SERVICE],
+        query: &[SERVICE, LAST, ONCE],
         media: Media::Events,
         does: Does::Follow,
         ..see(

@@ -107,7 +107,7 @@ fn usage(all: &mut Registry, services: &[ServiceFacts]) {
     };
     let rows = |of: fn(&Used) -> f64| Rows::gauge(services.iter().filter_map(|facts| sum(facts, of)));
     let help = "CPU time used in the last sample, as a ratio of one core, all instances together";
-    all.register_with_unit("service_cpu", help, Unit::Ratios, rows(|used| used.cpu_percent / 100.0));
+    all.register("service_cpu_ratio", help, rows(|used| used.cpu_percent / 100.0));
     let help = "Resident memory, all instances together";
     all.register_with_unit("service_memory", help, Unit::Bytes, rows(|used| used.rss_bytes as f64));
     let help = "Descriptors of the process with most, of each instance, together";

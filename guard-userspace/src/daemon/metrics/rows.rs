@@ -50,6 +50,20 @@ impl Spread {
     }
 }
 
+impl Value {
+    fn encode(&self, encoder: &mut MetricEncoder<'_>, kind: MetricType) -> Result<(), fmt::Error> {
+        match (self, kind) {
+            (Self::Number(number), MetricType::Counter) => encoder.encode_counter::<NoLabelSet, _, f64>(number, None),
+            (Self::Number(number), _) => encoder.encode_gauge(number),
+            (Self::Count(count), _) => encoder.encode_counter::<NoLabelSet, _, f64>(count, None),
+            (Self::Spread(spread), _) => {
+                let count = spread.buckets.iter().map(|(_, count)| *count).sum();
+                encoder.encode_histogram::<NoLabelSet>(spread.sum, count, &spread.buckets, None)
+            }
+        }
+    }
+}
+
 impl Rows {
     pub(super) fn gauge(rows: impl IntoIterator<Item = (Labels, f64)>) -> Self {
         Self::numbers(MetricType::Gauge, rows)
@@ -84,17 +98,11 @@ fn escaped(labels: Labels) -> Labels {
 impl EncodeMetric for Rows {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         for (labels, value) in &self.rows {
-            let mut row = encoder.encode_family(labels)?;
-            match (value, self.kind) {
-                (Value::Number(number), MetricType::Counter) => {
-                    row.encode_counter::<NoLabelSet, _, f64>(number, None)?;
-                }
-                (Value::Number(number), _) => row.encode_gauge(number)?,
-                (Value::Count(count), _) => row.encode_counter::<NoLabelSet, _, f64>(count, None)?,
-                (Value::Spread(spread), _) => {
-                    let count = spread.buckets.iter().map(|(_, count)| *count).sum();
-                    row.encode_histogram::<NoLabelSet>(spread.sum, count, &spread.buckets, None)?;
-                }
+            if labels.is_empty() {
+                // Braces around nothing are allowed, and nobody writes them.
+                value.encode(&mut encoder, self.kind)?;
+            } else {
+                value.encode(&mut encoder.encode_family(labels)?, self.kind)?;
             }
         }
         Ok(())
