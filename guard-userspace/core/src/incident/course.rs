@@ -322,10 +322,11 @@ impl Incidents {
         let text = format!("{check}: {why}");
         match state {
             CheckState::Failing if self.rules.is_of_health(&subject.service, check) => {
-                let first_ns = self.bad.get(&(subject.clone(), check.to_owned())).copied().unwrap_or(time_ns);
+                let bad = self.bad.get(&(subject.clone(), check.to_owned())).copied();
+                let (first_ns, last_ns) = bad.unwrap_or((time_ns, time_ns));
                 self.begin(subject, first_ns, &text);
                 let Some(incident) = self.open.get_mut(subject) else { return };
-                (incident.bad_ns, incident.good_ns) = (incident.bad_ns.max(first_ns), None);
+                (incident.bad_ns, incident.good_ns) = (incident.bad_ns.max(last_ns), None);
                 if !incident.failing.iter().any(|failing| failing == check) {
                     incident.failing.push(check.to_owned());
                 }

@@ -64,8 +64,8 @@ pub struct Incidents {
     pub(super) deaths: BTreeMap<Subject, Vec<Entry>>,
     /// The last signals of main processes.
     pub(super) signals: BTreeMap<ProcId, Vec<Entry>>,
-    /// Since when a check answers badly, or a start is not ready, by the check's name or nothing.
-    pub(super) bad: BTreeMap<(Subject, String), u64>,
+    /// Since when a check answers badly, or a start is not ready, and when it did last; by the check's name or nothing.
+    pub(super) bad: BTreeMap<(Subject, String), (u64, u64)>,
     /// Starts under way.
     pub(super) starts: BTreeMap<ActionId, Subject>,
     pub(super) early: VecDeque<(ProcId, Entry)>,
@@ -192,7 +192,8 @@ impl Incidents {
         let (time_ns, subject) = (plan.time_ns, &plan.subject);
         let starts = matches!(plan.deed, Deed::Start { .. } | Deed::RestartVia { .. });
         let counts = starts && plan.because.restarts_left.is_some();
-        if counts {
+        // Nobody is told of a hold before it is one: what an alert of a dead instance is about was not asked for.
+        if counts || matches!(plan.deed, Deed::Alert { .. }) {
             self.open_dead(&subject.service, subject.instance, time_ns);
         }
         if starts && plan.act {
@@ -275,7 +276,7 @@ impl Incidents {
         if good {
             self.bad.remove(&key);
         } else {
-            self.bad.entry(key).or_insert(asked_ns);
+            self.bad.entry(key).or_insert((asked_ns, asked_ns)).1 = asked_ns;
         }
         let Some(incident) = self.open.get_mut(subject) else { return };
         let matters = check.is_none_or(|check| incident.failing.iter().any(|failing| failing == check));

@@ -298,8 +298,12 @@ fn nothing_is_broken_and_nothing_is_stuck() {
 
 fn ends_well(world: &World) -> Result<(), TestCaseError> {
     for incident in world.chronicle.incidents.open() {
-        let state = world.state(&incident.service);
-        let is_over = state == ServiceState::Healthy || state == ServiceState::Stopped;
+        let facts = world.supervisor().facts_of(&incident.service).expect("it has a policy");
+        let number = incident.instance;
+        let instance = facts.instances.iter().find(|instance| Some(instance.number) == number);
+        let state =
+            if number.is_some() { instance.map(|instance| instance.state) } else { Some(facts.state) };
+        let is_over = matches!(state, None | Some(ServiceState::Healthy | ServiceState::Stopped));
         prop_assert!(!is_over, "{} is {:?}: {:#?}\n{}", incident.service, state, incident, world.story());
     }
     for service in world.services() {

@@ -52,12 +52,8 @@ fn a_death_is_an_incident_until_the_next_one_is_ready() {
     assert_eq!(incident.outcome.as_deref(), Some("recovered"), "{incident:#?}\n{}", world.story());
     assert!(incident.gap, "records were lost meanwhile");
     assert_eq!((incident.restarts, incident.within_rto()), (1, Some(true)));
-    use Moment::{Death, Decision, Fork, Listen as Listens, Other, Ready, Signal as Signalled, Wait};
-    assert_eq!(
-        kinds(&incident),
-        [Signalled, Death, Other, Wait, Decision, Fork, Listens, Ready],
-        "{incident:#?}"
-    );
+    use Moment::{Death, Decision, Fork, Listen as Listens, Ready, Signal as Signalled, Wait};
+    assert_eq!(kinds(&incident), [Signalled, Death, Wait, Decision, Fork, Listens, Ready], "{incident:#?}");
     assert_eq!(incident.timeline[0].text, "SIGKILL from bash[6937]");
     let names: Vec<&str> = incident.segments().iter().map(|segment| segment.name).collect();
     assert_eq!(names, ["detect", "wait", "prepare", "listen", "ready"]);
