@@ -5,6 +5,7 @@
 
 pub mod bpf;
 pub mod cgroup;
+pub mod daemon;
 pub mod host;
 pub mod pty;
 pub mod record;

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod fuzz;
+mod home;
 mod run;
 mod setup;
 mod sh;
@@ -27,7 +28,7 @@ enum Verb {
     Setup(setup::Args),
     /// Set up, then build processguard with its kernel programs inside
     Build(build::Args),
-    /// Set up, build, and run the live trace: `cargo xtask run -- --events exec --duration 5s`
+    /// Set up, build, and show the daemon at work on services that fail; with arguments the live trace: `cargo xtask run -- --events exec`
     Run(run::Args),
     /// Set up, then run every test at small counts (at most 25 minutes on two cores)
     Test(test::Args),

@@ -41,6 +41,16 @@ fn nothing_is_to_be_said_of_shipped_policies() {
     }
 }
 
+/// One set: a file of it says what holds for the others.
+#[test]
+fn nothing_is_to_be_said_of_the_demonstration() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/demo");
+    let texts: Vec<String> =
+        below(&demo, ".yaml").unwrap().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let (set, diagnostics) = load(&texts);
+    assert!(set.is_some_and(|set| set.services.len() == 6) && diagnostics.is_empty(), "{diagnostics:#?}");
+}
+
 #[test]
 fn what_is_explained_means_the_same() {
     for file in below(&stories(), "policy.yaml").unwrap() {

@@ -2,9 +2,7 @@
 
 use std::{
     fs,
-    os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -12,40 +10,26 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::process::Process;
-use crate::sh;
+use crate::home::Home;
 
 /// How long it may take until it answers: it loads and attaches the kernel programs first.
 const START: Duration = Duration::from_secs(30);
 
-/// How long processes may take to be gone after their control group was killed.
-const GONE: Duration = Duration::from_secs(10);
-
 /// A daemon at work.
 pub(super) struct Daemon {
     pub(super) process: Process,
-    place: Home,
-}
-
-/// Its directory, with a bpf file system of its own for the pinned sensor, and its control group.
-struct Home {
-    directory: PathBuf,
-    cgroup: String,
+    home: Home,
 }
 
 impl Daemon {
     /// Starts it below `directory` with these policies; it answers when this returns.
     pub(super) fn start(processguard: &Path, directory: &Path, policies: &str) -> Result<Self> {
-        let place = Home::new(directory)?;
-        fs::write(place.at("policies").join("bench.yaml"), policies).context("write the policies")?;
-        let mut command = Command::new(processguard);
-        command.arg("daemon");
-        for name in ["policies", "state", "runtime"] {
-            command.arg(format!("--{name}")).arg(place.at(name));
-        }
-        command.arg("--socket").arg(place.socket()).args(["--cgroup", &place.cgroup]);
-        command.arg("--pins").arg(place.at("bpf").join("processguard"));
-        let process = Process::start(&mut command, &directory.join("daemon.err"))?;
-        let mut daemon = Self { process, place };
+        let name = directory.file_name().context("no name")?.to_string_lossy();
+        let home = Home::new(directory.join("home"), &name)?;
+        let file = home.at("policies.yaml");
+        fs::write(&file, policies).context("write the policies")?;
+        let process = Process::start(&mut home.daemon(processguard, &file), &directory.join("daemon.err"))?;
+        let mut daemon = Self { process, home };
         daemon.wait()?;
         Ok(daemon)
     }
@@ -54,7 +38,7 @@ impl Daemon {
         let deadline = Instant::now() + START;
         while Instant::now() < deadline {
             self.process.check()?;
-            if UnixStream::connect(self.place.socket()).is_ok() {
+            if self.home.answers() {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(20));
@@ -64,63 +48,11 @@ impl Daemon {
 
     /// Where it is asked.
     pub(super) fn socket(&self) -> PathBuf {
-        self.place.socket()
+        self.home.socket()
     }
 
     /// Ends it; what it leaves running, as it must, is ended too.
     pub(super) fn stop(self) -> Result<()> {
         self.process.stop_by(libc::SIGTERM)
     }
-}
-
-impl Home {
-    fn new(directory: &Path) -> Result<Self> {
-        let name = directory.file_name().context("no name")?.to_string_lossy();
-        let home = Self { directory: directory.join("home"), cgroup: name.into_owned() };
-        for name in ["policies", "state", "runtime", "bpf"] {
-            fs::create_dir_all(home.at(name)).with_context(|| home.at(name).display().to_string())?;
-        }
-        sh::run(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(home.at("bpf")))?;
-        Ok(home)
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.at("socket")
-    }
-
-    /// Ends all in the control group, and removes it.
-    fn end_services(&self) {
-        for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-            let group = Path::new(root).join(&self.cgroup);
-            let deadline = Instant::now() + GONE;
-            while group.is_dir() && Instant::now() < deadline {
-                _ = fs::write(group.join("cgroup.kill"), "1");
-                remove_groups(&group);
-                thread::sleep(Duration::from_millis(10));
-            }
-        }
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        self.end_services();
-        // What is still mounted or cannot be removed is seen in /tmp.
-        _ = Command::new("umount").arg(self.at("bpf")).status();
-        _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// From the leaves up; one that is busy stays.
-fn remove_groups(group: &Path) {
-    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_groups(&entry.path());
-        }
-    }
-    _ = fs::remove_dir(group);
 }

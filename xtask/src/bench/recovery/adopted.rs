@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::{
@@ -73,20 +73,10 @@ fn wait_for_incidents(processguard: &Path, daemon: &Daemon) -> Result<Vec<f64>> 
     }
 }
 
-/// HOOK: the only place that knows how `incidents --json` looks: incidents as `guard_core::incident::Incident` writes
-/// itself, in an array or one a line.
+/// What `incidents --json` says: the daemon's own document, as docs/openapi.json describes it.
 fn read(text: &str) -> Result<Vec<f64>> {
-    let mut incidents = Vec::new();
-    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
-        match value.context("incidents --json")? {
-            Value::Array(many) => incidents.extend(many),
-            mut one => match one.get_mut("incidents").map(Value::take) {
-                Some(Value::Array(many)) => incidents.extend(many),
-                _ => incidents.push(one),
-            },
-        }
-    }
-    ensure!(incidents.iter().all(Value::is_object), "incidents --json: not objects");
+    let document: Value = serde_json::from_str(text).context("incidents --json")?;
+    let incidents = document.get("incidents").and_then(Value::as_array).context("no incidents")?;
     Ok(incidents.iter().filter_map(death_to_decision).collect())
 }
 
@@ -95,10 +85,10 @@ fn death_to_decision(incident: &Value) -> Option<f64> {
     let first = |kind: &str| {
         let mut entries =
             timeline.iter().filter(|entry| entry.get("kind").is_some_and(|found| found == kind));
-        entries.next()?.get("time_ns")?.as_u64()
+        entries.next()?.get("after_opened_ns")?.as_i64()
     };
     let (death, decision) = (first("death")?, first("decision")?);
-    Some((decision as f64 - death as f64) / 1e6)
+    Some((decision - death) as f64 / 1e6)
 }
 
 /// What the envelope says of it.
@@ -117,13 +107,12 @@ mod tests {
     use super::read;
 
     #[test]
-    fn incidents_are_read_in_an_array_or_one_a_line() {
-        let one = r#"{"id":1,"timeline":[{"time_ns":5000000,"kind":"death"},{"time_ns":5250000,"kind":"decision"}]}"#;
-        let none = r#"{"id":2,"timeline":[{"time_ns":5000000,"kind":"bad_answer"}]}"#;
-        for text in
-            [format!("[{one},{none}]"), format!("{one}\n{none}\n"), format!(r#"{{"incidents":[{one}]}}"#)]
-        {
-            assert_eq!(read(&text).unwrap(), [0.25], "{text}");
-        }
+    fn only_incidents_with_a_death_and_a_decision_count() {
+        let moment = |kind: &str, ns: i64| format!(r#"{{"kind":"{kind}","after_opened_ns":{ns}}}"#);
+        let death = format!("[{},{}]", moment("death", 0), moment("decision", 250_000));
+        let answer = format!("[{},{}]", moment("bad_answer", 0), moment("decision", 90_000));
+        let text = format!(r#"{{"incidents":[{{"timeline":{death}}},{{"timeline":{answer}}}]}}"#);
+        assert_eq!(read(&text).unwrap(), [0.25]);
+        assert!(read("[]").is_err());
     }
 }

@@ -13,7 +13,7 @@ use super::{
     contender::{Running, Supervisor},
     place::Place,
 };
-use crate::{bench::process::Process, setup::peers, sh};
+use crate::{bench::process::Process, home, setup::peers, sh};
 
 /// How long it may take to boot.
 const BOOT: Duration = Duration::from_secs(60);
@@ -58,6 +58,7 @@ impl Supervisor for Systemd {
             "--network=none",
             "--log-driver=none",
         ]);
+        run.arg(format!("--cgroup-parent=/{}", podman.name));
         run.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]);
         run.arg(format!("--volume={0}:{0}", place.directory().display()));
         run.arg(format!("--volume={}:/etc/systemd/system/victim.service:ro", unit.display()));
@@ -119,5 +120,6 @@ impl Drop for Podman {
     fn drop(&mut self) {
         // It is gone already, unless something went wrong.
         _ = self.command().args(["rm", "--force", "--time", "0", &self.name]).output();
+        home::end_groups(&self.name);
     }
 }
