@@ -8,7 +8,6 @@ use std::process::ExitCode;
 
 use crate::sensor::{self, ErrorKind};
 use crate::show::escape;
-use crate::{daemon, output, policy, recording, subscription, trace};
 use crate::{client, daemon, output, policy, recording, subscription, trace};
 
 /// Exit codes. Stable: scripts depend on them.
@@ -116,9 +115,20 @@ pub enum Failure {
     /// The logs' keeper cannot work.
     #[error(transparent)]
     Keeper(#[from] daemon::keeper::Error),
+    /// What outlives the daemon cannot be used.
+    #[error(transparent)]
+    State(#[from] daemon::state::StateError),
+    /// Services cannot be started.
+    #[error(transparent)]
+    Hands(#[from] daemon::hands::HandsError),
+    /// The daemon cannot go on with what it found.
+    #[error("{0}")]
+    Daemon(String),
     /// The daemon does not do, or does not say, what was asked.
+    #[error(transparent)]
     Client(#[from] client::Error),
     /// The metrics cannot be served.
+    #[error(transparent)]
     Metrics(#[from] daemon::metrics::Error),
     /// The running system withholds something basic.
     #[error("cannot {action}")]
@@ -142,9 +152,13 @@ impl Failure {
             Self::Policies => Code::Policies,
             Self::Files(policy::files::Error::Write { .. }) => Code::Output,
             Self::Input(_) | Self::Files(_) => Code::Input,
-            Self::Keeper(_) | Self::System { .. } => Code::Failed,
             Self::Client(error) => error.code(),
-            Self::System { .. } | Self::Metrics(_) => Code::Failed,
+            Self::Keeper(_)
+            | Self::State(_)
+            | Self::Hands(_)
+            | Self::Daemon(_)
+            | Self::System { .. }
+            | Self::Metrics(_) => Code::Failed,
         }
     }
 
@@ -160,9 +174,13 @@ impl Failure {
             Self::Input(error) => Some(error.remedy()),
             Self::Files(error) => Some(error.remedy()),
             Self::Policies => Some("see above"),
-            Self::Usage(_) | Self::Sensor(_) | Self::Keeper(_) | Self::System { .. } => None,
-        }
-            Self::Usage(_) | Self::Sensor(_) | Self::System { .. } => None,
+            Self::Usage(_)
+            | Self::Sensor(_)
+            | Self::Keeper(_)
+            | Self::State(_)
+            | Self::Hands(_)
+            | Self::Daemon(_)
+            | Self::System { .. } => None,
         };
         fixed.map(Cow::Borrowed)
     }

@@ -122,7 +122,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        start(self.settings()?)
+        crate::daemon::run(self.settings()?)
     }
 
     /// What holds: options, else the file, else what is usual.
@@ -191,12 +191,6 @@ impl From<config::Readers> for Readers {
             config::Readers::None => Self::None,
         }
     }
-}
-
-/// Runs the daemon.
-fn start(settings: Settings) -> Result<(), Failure> {
-    let _ = settings;
-    Err(Failure::Usage("the daemon's loop is not part of this build yet".to_owned()))
 }
 
 fn read(path: &std::path::Path) -> Result<Config, Failure> {

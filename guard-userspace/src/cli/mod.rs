@@ -2,12 +2,12 @@
 
 mod approvals;
 mod completions;
-mod keeper;
 mod daemon;
 mod events;
 mod flags;
 mod incidents;
 mod inventory;
+mod keeper;
 mod order;
 mod policy;
 mod probe;

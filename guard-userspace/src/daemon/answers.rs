@@ -32,8 +32,7 @@ impl Daemon {
                 .map_err(failed),
             Question::Daemon => Ok(Answer::Daemon(Box::new(self.facts()))),
             Question::Unguarded => self.unguarded().map(Answer::Unguarded),
-            Question::Draft(pid) => super::drafts::draft(pid).map(Answer::Text),
-            Question::Suggest(service) => self.suggest(&service).map(Answer::Text),
+            Question::Draft(_) | Question::Suggest(_) => Err(Refusal::Failed("not yet".to_owned())),
             Question::Command(command) => self.command(command, peer),
             Question::Reload => self.reload().map(Answer::Generation),
             Question::Rollback => self.rollback("an operator rolled back").map(Answer::Generation),
@@ -114,7 +113,12 @@ impl Daemon {
     }
 
     /// Other policies hold from now on. They are put down first.
-    fn adopt(&mut self, accepted: Accepted, why: String, on_trial: bool) -> Result<Generation, Refusal> {
+    pub(super) fn adopt(
+        &mut self,
+        accepted: Accepted,
+        why: String,
+        on_trial: bool,
+    ) -> Result<Generation, Refusal> {
         let now_ns = clock::boot_ns();
         if *accepted.set == **self.generations.set() {
             return Ok(self.shown(self.generations.current().clone(), now_ns));
@@ -208,11 +212,6 @@ impl Daemon {
             })
         });
         Ok(unguarded.collect())
-    }
-
-    /// The daemon itself.
-    pub(super) fn facts(&self) -> DaemonFacts {
-        DaemonFacts::default()
     }
 }
 

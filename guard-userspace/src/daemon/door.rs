@@ -8,6 +8,8 @@ use guard_core::incident::{Incident, IncidentId};
 use guard_core::supervise::{Command, ServiceFacts};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::tally::Recoveries;
+
 /// Whoever asks, as the kernel says it (`SO_PEERCRED`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -115,8 +117,8 @@ pub struct DaemonFacts {
     pub actions: Vec<(&'static str, &'static str, u64)>,
     /// Restarts by service and cause (`fault`, `oom`, `signal`, `error`, `success`, `check`, `command`, `policy`).
     pub restarts: Vec<(String, &'static str, u64)>,
-    /// Recovery times of closed incidents since the daemon was started, by service, in seconds.
-    pub recoveries: Vec<(String, f64)>,
+    /// Recovery times of closed incidents since the daemon was started, by service.
+    pub recoveries: Vec<(String, Recoveries)>,
     /// Downtime since the daemon was started, by service, in seconds.
     pub downtime: Vec<(String, f64)>,
     /// Answers of checks, by service, check and result (`pass`, `fail`, `error`).

@@ -55,20 +55,21 @@ impl Generations {
     }
 }
 
-fn generation(
+/// The generation that these are, after the newest of all; `before`: what holds until then.
+pub(super) fn after(
+    newest: u64,
+    before: &PolicySet,
     accepted: &Accepted,
-    number: u64,
     why: String,
     unix_ns: i64,
-    changes: Vec<String>,
 ) -> Generation {
     Generation {
-        number,
+        number: newest + 1,
         accepted_unix_ns: unix_ns,
         services: accepted.set.services.len(),
         why,
         active: true,
         trial_until_unix_ns: None,
-        changes,
+        changes: policies::changes(before, &accepted.set),
     }
 }

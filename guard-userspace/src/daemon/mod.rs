@@ -16,6 +16,7 @@ pub mod api;
 mod deeds;
 pub mod door;
 mod ends;
+mod facts;
 pub mod fail;
 mod flags;
 pub mod gauges;
@@ -39,3 +40,44 @@ mod told;
 mod turn;
 pub mod view;
 mod web;
+
+use tokio::task::JoinSet;
+
+use crate::exit::Failure;
+use door::Door;
+use settings::Settings;
+
+/// Runs the daemon until it is asked to end.
+///
+/// # Errors
+/// If something that it cannot do without is missing, or breaks.
+pub fn run(settings: Settings) -> Result<(), Failure> {
+    fail::arm();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::System { action: "start the event loop", source })?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), Failure> {
+    let (door, requests) = Door::new();
+    let metrics = match settings.metrics {
+        Some(address) => Some(metrics::Server::bind(address, door.clone()).await?),
+        None => None,
+    };
+    let reached =
+        api::Settings { path: settings.socket.clone(), group: settings.group, readers: settings.readers };
+    let (daemon, sources) = open::open(settings, door.clone(), requests).await?;
+    let api = api::Server::bind(&reached, door.clone())?;
+    // All that runs beside the loop; it ends with it.
+    let mut servers = JoinSet::new();
+    servers.spawn(api.run(std::future::pending()));
+    if let Some(metrics) = metrics {
+        servers.spawn(metrics.run(std::future::pending()));
+    }
+    if let Some(every) = systemd::watchdog() {
+        servers.spawn(systemd::watch(door, every));
+    }
+    daemon.keep(sources).await
+}

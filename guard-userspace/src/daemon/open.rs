@@ -77,7 +77,7 @@ pub(super) async fn open(
     .await?;
     let (probes, answers) = Probes::new(PROBES);
     let (alerts, alerted) = Alerts::new(alerts::Settings {
-        exec: settings.alert_exec.clone(),
+        exec: Some(settings.alert_exec.clone()).filter(|command| !command.is_empty()),
         webhook: settings.alert_webhook.clone(),
         journal: true,
     });
@@ -182,6 +182,7 @@ fn choose(state: &mut State, settings: &Settings, unix_ns: i64) -> Result<Chosen
     }
 }
 
+/// The generation of that number, if this version can still read it.
 fn held_before(state: &State, number: u64) -> Result<Option<Generations>, StateError> {
     let kept = state.generations()?.into_iter().find(|generation| generation.number == number);
     let Some((generation, files)) = kept.zip(state.generation_files(number)?) else { return Ok(None) };
@@ -195,7 +196,7 @@ fn holding(settings: &Settings, directory: PathBuf) -> Holding {
         pins: settings.pins.clone(),
         socket: settings.runtime.join("sensor.sock"),
         directory,
-        rotation: settings.rotation,
+        rotation: settings.record,
         sensor: Options {
             watch: Watch::AllFollowed,
             ring_bytes: settings.ring_bytes.unwrap_or(RING_BYTES),

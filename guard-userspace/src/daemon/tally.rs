@@ -9,9 +9,11 @@ use guard_core::supervise::Deed;
 
 use crate::filter;
 
-/// Upper bounds of the recovery-time histogram, in seconds: from a fraction of what a bare restart takes to an hour.
-pub const RECOVERY_BOUNDS: [f64; 16] =
-    [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0];
+/// Upper bounds of the recovery-time histogram, in seconds: from a fraction of what a bare restart takes to ten minutes.
+pub const RECOVERY_BOUNDS: [f64; 18] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+    600.0,
+];
 
 /// How long recoveries took, in a histogram that does not grow.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,7 +25,8 @@ pub struct Recoveries {
 }
 
 impl Recoveries {
-    fn add(&mut self, seconds: f64) {
+    /// Another one.
+    pub fn add(&mut self, seconds: f64) {
         let at = RECOVERY_BOUNDS.iter().position(|&bound| seconds <= bound).unwrap_or(RECOVERY_BOUNDS.len());
         if let Some(bucket) = self.buckets.get_mut(at) {
             *bucket += 1;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use guard_core::event::Event;
 use guard_core::incident::Incident;
+use guard_core::policy::model::Severity;
 use guard_core::supervise::{Notice, Plan, Subject, What};
 use serde_json::{Map, Value, json};
 
@@ -176,7 +177,7 @@ impl Teller {
     }
 
     pub(super) fn alert(&mut self, alert: &Alert, subject: &Subject) {
-        let severity = alert.severity.name();
+        let severity = severity(alert.severity);
         let message = format!("alert ({severity}): {}", alert.message);
         let detail = json!({ "action_id": alert.id, "severity": severity, "owner": alert.about.owner, "runbook": alert.about.runbook });
         self.line(Line { time_ns: alert.time_ns, action: "alert", subject: Some(subject), message, detail });
@@ -196,6 +197,14 @@ impl Teller {
 
     fn send(&self, service: Option<Arc<str>>, json: String) {
         self.door.tell(Told { number: self.number, service, json });
+    }
+}
+
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Critical => "critical",
     }
 }
 

@@ -31,7 +31,6 @@ use super::hands::Hands;
 use super::hands::exits::{Ended, Exits};
 use super::hands::notify::{Notice, Notices};
 use super::hands::rooms::Room;
-use super::keeper::{Count, LogsError};
 use super::lives::Lives;
 use super::probes::{Answered, Probes};
 use super::settings::Settings;

@@ -163,6 +163,12 @@ impl Pinned {
         self.ring_bytes
     }
 
+    /// Bytes in the ring that nobody has put down yet.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.ring.waiting()
+    }
+
     /// The watch set.
     #[must_use]
     pub const fn watch(&self) -> &WatchSet {

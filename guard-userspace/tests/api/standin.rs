@@ -17,6 +17,7 @@ use guard_userspace::daemon::door::{
     Answer, DaemonFacts, Door, Flag, Generation, Question, Refusal, Request, Told, Unguarded,
 };
 use guard_userspace::daemon::metrics;
+use guard_userspace::daemon::tally::Recoveries;
 use tokio::sync::oneshot;
 
 const POLICIES: &str = "\
@@ -378,7 +379,14 @@ pub(crate) fn incident(id: u64, lasted_ns: Option<u64>) -> Incident {
         recovery: lasted_ns.map(|lasted_ns| (opened_ns + 2_000_000, opened_ns + lasted_ns)),
         gap: false,
         restarts: 1,
+        ..Incident::default()
     }
+}
+
+fn recoveries(seconds: &[f64]) -> Recoveries {
+    let mut recoveries = Recoveries::default();
+    seconds.iter().for_each(|seconds| recoveries.add(*seconds));
+    recoveries
 }
 
 fn daemon() -> DaemonFacts {
@@ -394,11 +402,7 @@ fn daemon() -> DaemonFacts {
         ring: (4096, 4 << 20),
         actions: vec![("start", "done", 3), ("signal", "failed", 1)],
         restarts: vec![("checkout".to_owned(), "signal", 2), ("nginx".to_owned(), "oom", 1)],
-        recoveries: vec![
-            ("checkout".to_owned(), 0.003),
-            ("checkout".to_owned(), 45.0),
-            ("checkout".to_owned(), 1e6),
-        ],
+        recoveries: vec![("checkout".to_owned(), recoveries(&[0.003, 45.0, 1e6]))],
         downtime: vec![("checkout".to_owned(), 45.003)],
         answers: vec![("checkout".to_owned(), "a\"b\\c\nd".to_owned(), "pass", 17)],
         run_queue: vec![("checkout".to_owned(), vec![5, 3, 0, 1])],

@@ -34,7 +34,7 @@ use crate::ids::ProcId;
 pub type IncidentId = u64;
 
 /// A service, or one instance of it, left its healthy state. Times are nanoseconds since boot.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// Its number.
     pub id: IncidentId,
@@ -107,4 +107,19 @@ pub enum Moment {
     Withheld,
     Held,
     Other,
+}
+
+impl Incident {
+    /// Times of another boot become those of this one: each is so many nanoseconds later.
+    pub fn shift(&mut self, shift_ns: i64) {
+        let shift = |time_ns: &mut u64| *time_ns = time_ns.saturating_add_signed(shift_ns);
+        shift(&mut self.opened_ns);
+        shift(&mut self.bad_ns);
+        self.closed_ns.iter_mut().chain(&mut self.good_ns).for_each(shift);
+        self.timeline.iter_mut().for_each(|entry| shift(&mut entry.time_ns));
+        if let Some((bad_ns, good_ns)) = &mut self.recovery {
+            shift(bad_ns);
+            shift(good_ns);
+        }
+    }
 }

@@ -110,6 +110,7 @@ fn kind(kind: Kind) -> Cell {
         Kind::Signal => ("signal", UNSURE),
         Kind::Death => ("death", BAD),
         Kind::BadAnswer => ("bad answer", BAD),
+        Kind::Wait => ("wait", DIM),
         Kind::Decision => ("decision", BOLD),
         Kind::Fork => ("fork", anstyle::Style::new()),
         Kind::Exec => ("exec", anstyle::Style::new()),

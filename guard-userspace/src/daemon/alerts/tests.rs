@@ -50,6 +50,7 @@ fn alert() -> Alert {
             recovery: None,
             gap: false,
             restarts: 5,
+            ..Incident::default()
         }),
         because: Because {
             what: "the budget is spent".into(),

@@ -11,14 +11,8 @@ use prometheus_client::registry::{Registry, Unit};
 use super::rows::{Labels, Rows, Spread};
 use crate::clock;
 use crate::daemon::door::DaemonFacts;
+use crate::daemon::tally::{RECOVERY_BOUNDS, Recoveries};
 use crate::daemon::view::{CheckState, State};
-
-/// Ends of the buckets of recovery times, in seconds: from what the supervisor itself takes (1 ms) to what no operator
-/// bears (10 min).
-const RECOVERIES: [f64; 18] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
-    600.0,
-];
 
 /// All metrics as OpenMetrics.
 pub(super) fn open_metrics(daemon: &DaemonFacts, services: &[ServiceFacts]) -> Result<String, fmt::Error> {
@@ -121,13 +115,12 @@ fn histories(all: &mut Registry, daemon: &DaemonFacts) {
     });
     let help = "Restarts since the daemon was started, by cause";
     all.register("service_restarts", help, Rows::count(restarts));
-    let mut names: Vec<&String> = daemon.recoveries.iter().map(|(name, _)| name).collect();
-    names.sort();
-    names.dedup();
-    let recoveries = names.into_iter().map(|name| {
-        let times = daemon.recoveries.iter().filter(|(of, _)| of == name).map(|(_, seconds)| *seconds);
-        (vec![("service", name.clone())], Spread::of(times, &RECOVERIES))
-    });
+    let spread = |(name, took): &(String, Recoveries)| {
+        let ends = RECOVERY_BOUNDS.into_iter().chain([f64::MAX]);
+        let buckets = ends.zip(took.buckets).collect();
+        (vec![("service", name.clone())], Spread { sum: took.sum, buckets })
+    };
+    let recoveries = daemon.recoveries.iter().map(spread);
     let help = "How long incidents took until the service was well again, on the kernel's clock";
     all.register_with_unit("service_recovery", help, Unit::Seconds, Rows::histogram(recoveries));
     let downtime = daemon.downtime.iter().map(|(name, seconds)| (vec![("service", name.clone())], *seconds));

@@ -34,26 +34,12 @@ pub(super) struct Spread {
     pub(super) buckets: Vec<(f64, u64)>,
 }
 
-impl Spread {
-    /// Of single values.
-    pub(super) fn of(values: impl Iterator<Item = f64>, ends: &[f64]) -> Self {
-        let mut buckets: Vec<(f64, u64)> = ends.iter().map(|end| (*end, 0)).collect();
-        buckets.push((f64::MAX, 0));
-        let mut sum = 0.0;
-        for value in values.filter(|value| value.is_finite()) {
-            sum += value;
-            if let Some((_, count)) = buckets.iter_mut().find(|(end, _)| value <= *end) {
-                *count += 1;
-            }
-        }
-        Self { sum, buckets }
-    }
-}
-
 impl Value {
     fn encode(&self, encoder: &mut MetricEncoder<'_>, kind: MetricType) -> Result<(), fmt::Error> {
         match (self, kind) {
-            (Self::Number(number), MetricType::Counter) => encoder.encode_counter::<NoLabelSet, _, f64>(number, None),
+            (Self::Number(number), MetricType::Counter) => {
+                encoder.encode_counter::<NoLabelSet, _, f64>(number, None)
+            }
             (Self::Number(number), _) => encoder.encode_gauge(number),
             (Self::Count(count), _) => encoder.encode_counter::<NoLabelSet, _, f64>(count, None),
             (Self::Spread(spread), _) => {

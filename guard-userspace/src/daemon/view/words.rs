@@ -104,6 +104,8 @@ words! {
         BadAnswer = "bad_answer",
         /// It was decided what to do.
         Decision = "decision",
+        /// The next try waits for its time.
+        Wait = "wait",
         /// A process began.
         Fork = "fork",
         /// It became the program that it is to be.
