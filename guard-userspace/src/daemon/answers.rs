@@ -6,7 +6,7 @@ use std::sync::Arc;
 use guard_core::incident::Incident;
 use guard_core::supervise::{Command, Effect, Input, What};
 
-use super::door::{Answer, DaemonFacts, Generation, Peer, Question, Refusal, Request, Unguarded};
+use super::door::{Answer, Generation, Peer, Question, Refusal, Request, Unguarded};
 use super::policies::{self, Accepted};
 use super::state::{KeptIncident, StateError};
 use super::turn::Daemon;

@@ -141,6 +141,7 @@ impl Daemon {
         self.tally.action("start", "done");
         if let Some(cause) = self.last_end.remove(&plan.subject) {
             self.tally.restart(&plan.subject.service, cause);
+            self.restarted_on_trial(now_ns);
         }
         self.spares.push_back(plan.subject.clone());
         self.answer(&plan, Ok(Done::Started(process)));

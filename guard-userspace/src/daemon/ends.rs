@@ -38,11 +38,6 @@ impl Ends {
         Self { processes, groups, ..Self::default() }
     }
 
-    /// Whether nothing is asked for.
-    pub(super) fn is_empty(&self) -> bool {
-        self.processes.is_empty() && self.groups.is_empty()
-    }
-
     /// Takes note of an event, if it is an end that is asked for.
     pub(super) fn see(&mut self, event: &Event) {
         let Action::Exit { process, exit } = &event.action else { return };

@@ -263,12 +263,15 @@ impl Daemon {
             let room = found.rooms.get(&process.id).cloned();
             self.lives.begin(subject.clone(), process.id, room);
         }
+        self.incidents.restore(recovered.incidents);
+        for (subject, event) in found.ends() {
+            self.incidents.event(&event, Some((subject.clone(), true)));
+        }
         self.supervisor
             .restore(now_ns, &set, before, &|subject| found.life(subject))
             .map_err(|error| Failure::Daemon(error.to_string()))?;
         let living: Vec<_> = self.holder.core().processes().living().cloned().collect();
         living.iter().for_each(|process| self.supervisor.handle(now_ns, Input::Found(process)));
-        self.incidents.restore(recovered.incidents);
         self.incidents.reconcile(now_ns, &self.supervisor.facts());
         for facts in self.supervisor.facts() {
             for instance in &facts.instances {
@@ -277,6 +280,10 @@ impl Daemon {
                     self.follow(&Subject { service, instance: Some(instance.number) }, main);
                 }
             }
+        }
+        // Rooms of the past, and those that were made ahead by the daemon before.
+        if let Err(error) = self.hands.rooms().tidy(&|room| self.lives.holds(room.id())) {
+            tracing::warn!("empty control groups stay: {error}");
         }
         for action in recovered.unfinished {
             let whose =

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use guard_core::event::{Exit, ExitStatus, Process};
+use guard_core::event::{Action, Event, Exit, ExitStatus, Process};
 use guard_core::ids::ProcId;
 use guard_core::supervise::{Life, Subject};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,22 @@ impl Found {
     /// Of an instance.
     pub(super) fn life(&self, subject: &Subject) -> Life {
         self.lives.get(subject).cloned().unwrap_or(Life::NeverStarted)
+    }
+
+    /// The ends that nobody has told yet, the oldest first.
+    pub(super) fn ends(&self) -> Vec<(&Subject, Event)> {
+        let event = |life: &Life| match life {
+            Life::Ended { id, time_ns, exit } => {
+                let process = Process { id: *id, ns_pid: id.pid, ..Process::default() }.into();
+                let action = Action::Exit { process, exit: exit.clone() };
+                Some(Event { time_ns: *time_ns, cpu: 0, sequence: 0, action })
+            }
+            _ => None,
+        };
+        let mut ends: Vec<_> =
+            self.lives.iter().filter_map(|(subject, life)| Some((subject, event(life)?))).collect();
+        ends.sort_by_key(|(_, event)| event.time_ns);
+        ends
     }
 
     /// Those that live.
