@@ -173,7 +173,8 @@ fn a_keeper_that_is_killed_is_followed_by_another_with_the_same_pipes() {
         let pipe = held.directory.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         // A line for each that it reads.
-        let command = format!("while read line <{}; do echo $line || exit 9; done", pipe.display());
+        let command =
+            format!("exec 3<>{}; while read line <&3; do echo $line || exit 9; done", pipe.display());
         let started = hands.prepare(&subject(), &held.run(&command), false).unwrap().start().unwrap();
         fs::write(&pipe, "one\n").unwrap();
         let log = || fs::read_to_string(held.log()).unwrap_or_default();
