@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io;
+use std::ops::Deref;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use guard_core::ids::ProcId;
@@ -10,21 +12,39 @@ use rustix::process::{Pid, setpriority_process};
 
 use super::DeedError;
 use super::identity::{self, Checked, IdentityError, Stat};
-use super::rooms::{Room, RoomError, RoomName, Rooms};
+use super::rooms::{Room, RoomName, Rooms};
 
 /// Passes over the process table in which a process group is killed: its members can fork meanwhile.
 const PASSES: u32 = 10;
 
-/// Does something with the room of a process. One that we did not start is in somebody else's control group: that counts
-/// as its room if it is one of its own, as those of units and containers are.
-pub(super) fn with_room<T>(
+/// The room of a process.
+pub(super) enum RoomOf<'a> {
+    /// One of ours.
+    Known(&'a Room),
+    /// Somebody else's control group.
+    Found(Room),
+}
+
+impl Deref for RoomOf<'_> {
+    type Target = Room;
+
+    fn deref(&self) -> &Room {
+        match self {
+            Self::Known(room) => room,
+            Self::Found(room) => room,
+        }
+    }
+}
+
+/// The room of a process. One that we did not start is in somebody else's control group: that counts as its room if it is
+/// one of its own, as those of units and containers are.
+pub(super) fn room_of<'a>(
     rooms: &Rooms,
     target: ProcId,
-    room: Option<&Room>,
-    deed: impl FnOnce(&Room) -> Result<T, RoomError>,
-) -> Result<T, DeedError> {
+    room: Option<&'a Room>,
+) -> Result<RoomOf<'a>, DeedError> {
     if let Some(room) = room {
-        return Ok(deed(room)?);
+        return Ok(RoomOf::Known(room));
     }
     let held = Checked::open(target)?;
     let group = identity::group_of(target.pid).ok_or(IdentityError::Gone(target.pid))?;
@@ -33,10 +53,10 @@ pub(super) fn with_room<T>(
     }
     let room = rooms.foreign(Path::new(&group))?;
     // The path was read of the one that we mean.
-    if identity::has_ended(std::os::fd::AsFd::as_fd(&held)) {
+    if identity::has_ended(held.as_fd()) {
         return Err(IdentityError::Gone(target.pid).into());
     }
-    Ok(deed(&room)?)
+    Ok(RoomOf::Found(room))
 }
 
 /// Sessions and slices hold whatever people start there; so does our own root.

@@ -47,14 +47,13 @@ pub(super) async fn run(rooms: Rooms, common: Common, hook: Hook) -> Result<(), 
         let room = RoomInUse::new(rooms.make_hook().map_err(|error| error.to_string())?);
         let prepared =
             common.prepare(&run, room, Some(Arc::new(write)), None).map_err(|error| error.to_string())?;
-        prepared.start().map_err(|error| error.to_string())
+        let started = prepared.start().map_err(|error| error.to_string())?;
+        // Also if this future is given up, even before it knows of the process, nobody of it stays.
+        Ok::<_, String>((started.pidfd, KillOnDrop(Some(started.room))))
     });
-    let started = started.await.map_err(|error| error.to_string())??;
-    let room = started.room;
-    // Also if this future is given up, nobody of it stays.
-    let guard = KillOnDrop(Some(Arc::clone(&room)));
+    let (pidfd, guard) = started.await.map_err(|error| error.to_string())??;
     let mut tail = Tail::default();
-    let ended = tokio::time::timeout(timeout, follow(started.pidfd, &read, &mut tail)).await;
+    let ended = tokio::time::timeout(timeout, follow(pidfd, &read, &mut tail)).await;
     let cleaned = guard.finish().await;
     tail.drain(&read);
     let status = match ended {

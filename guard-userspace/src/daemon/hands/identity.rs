@@ -67,6 +67,16 @@ pub enum IdentityError {
     },
 }
 
+impl IdentityError {
+    /// Where that a process has ended is as good as ending it.
+    pub(super) fn unless_gone(self) -> Result<(), Self> {
+        match self {
+            Self::Gone(_) | Self::Reused { .. } => Ok(()),
+            other => Err(other),
+        }
+    }
+}
+
 /// A process that is the one that is meant, for as long as this exists.
 #[derive(Debug)]
 pub struct Checked {

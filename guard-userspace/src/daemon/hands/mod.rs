@@ -270,13 +270,11 @@ impl Hands {
         (signal, all): (u8, bool),
         id: ActionId,
     ) -> Result<(), DeedError> {
+        // Found while it lives.
+        let room = all.then(|| group::room_of(&self.rooms, target, room));
         let main = Checked::open(target).and_then(|main| main.send(signal.into(), Some(id.0)));
-        if !all {
-            return Ok(main?);
-        }
-        let members = group::with_room(&self.rooms, target, room, |room| {
-            room.signal(signal.into(), Some(id.0), Some(target.pid))
-        })?;
+        let Some(room) = room else { return Ok(main?) };
+        let members = room?.signal(signal.into(), Some(id.0), Some(target.pid))?;
         // The main process may have gone before its helpers.
         if members == 0 { Ok(main?) } else { Ok(()) }
     }
@@ -284,7 +282,8 @@ impl Hands {
     /// Kills what is left of a main process and of those who are killed with it. That nobody is left is fine.
     ///
     /// # Errors
-    /// If somebody is among them who must not be touched, or the system refuses.
+    /// If somebody is among them who must not be touched, or the system refuses. The main process is killed even if the
+    /// others cannot be.
     pub fn kill(
         &self,
         target: ProcId,
@@ -292,24 +291,20 @@ impl Hands {
         kill: Kill,
         id: ActionId,
     ) -> Result<(), DeedError> {
-        let group = match kill {
-            Kill::Group => group::process_group(target, room),
-            Kill::Cgroup | Kill::Process => None,
-        };
+        // Both are found while it lives.
+        let own = (kill == Kill::Cgroup).then(|| group::room_of(&self.rooms, target, room));
+        let group = (kill == Kill::Group).then(|| group::process_group(target, room)).flatten();
         // First and by itself: the kernel's record of it names the action.
-        match Checked::open(target).and_then(|main| main.send(libc::SIGKILL, Some(id.0))) {
-            Ok(()) | Err(IdentityError::Gone(_) | IdentityError::Reused { .. }) => {}
-            Err(error) => return Err(error.into()),
+        let killed = Checked::open(target).and_then(|main| main.send(libc::SIGKILL, Some(id.0)));
+        killed.or_else(IdentityError::unless_gone)?;
+        if let Some(group) = group {
+            group::kill_process_group(group, room, id);
         }
-        match kill {
-            Kill::Process => Ok(()),
-            Kill::Group => {
-                if let Some(group) = group {
-                    group::kill_process_group(group, room, id);
-                }
-                Ok(())
-            }
-            Kill::Cgroup => group::with_room(&self.rooms, target, room, Room::kill),
+        match own {
+            Some(Ok(room)) => Ok(room.kill()?),
+            Some(Err(DeedError::Identity(error))) => Ok(error.unless_gone()?),
+            Some(Err(error)) => Err(error),
+            None => Ok(()),
         }
     }
 
@@ -319,7 +314,7 @@ impl Hands {
     /// If the room cannot be used.
     pub fn freeze(&self, target: ProcId, room: Option<&Room>) -> Result<(), DeedError> {
         Checked::open(target)?;
-        group::with_room(&self.rooms, target, room, Room::freeze)
+        Ok(group::room_of(&self.rooms, target, room)?.freeze()?)
     }
 
     /// Lets them go on.
@@ -327,7 +322,7 @@ impl Hands {
     /// # Errors
     /// If the room cannot be used.
     pub fn thaw(&self, target: ProcId, room: Option<&Room>) -> Result<(), DeedError> {
-        group::with_room(&self.rooms, target, room, Room::thaw)
+        Ok(group::room_of(&self.rooms, target, room)?.thaw()?)
     }
 
     /// Sets the nice value of all threads in a main process's room.
@@ -336,10 +331,10 @@ impl Hands {
     /// If the process is not the one any more, or the system refuses.
     pub fn renice(&self, target: ProcId, room: Option<&Room>, nice: i8) -> Result<(), DeedError> {
         let main = Checked::open(target)?;
-        let set = group::with_room(&self.rooms, target, room, |room| Ok(group::renice(room, nice)))?;
-        set.map_err(|source| {
-            IdentityError::System { action: "set the nice value of", pid: main.pid(), source }.into()
-        })
+        let room = group::room_of(&self.rooms, target, room)?;
+        let failed =
+            |source| IdentityError::System { action: "set the nice value of", pid: main.pid(), source };
+        Ok(group::renice(&room, nice).map_err(failed)?)
     }
 
     /// Runs a command in a room of its own, which is killed as a whole at the timeout; for a task of its own. The error

@@ -14,7 +14,7 @@ use guard_core::supervise::{ActionId, Subject};
 use super::identity::{self, Stat};
 use super::rooms::{Room, Rooms};
 use super::spawn::{Common, RoomInUse, StartError, Started};
-use super::{Hook, exits, plain_run, wait_ended};
+use super::{Hands, Hook, Settings, exits, plain_run, wait_ended};
 
 static ROOTS: AtomicU32 = AtomicU32::new(0);
 
@@ -55,6 +55,7 @@ impl Drop for Place {
         for room in self.rooms.all().unwrap_or_default() {
             let _ = room.kill();
             until(|| room.is_empty());
+            let _ = room.remove();
         }
         let _ = self.rooms.tidy(&|_| false);
         let mounts = crate::sensor::cgroups::all().unwrap();
@@ -173,9 +174,105 @@ fn predecessors_are_waited_for_with_their_rooms() {
     assert!(started.room.is_empty());
 }
 
-pub(crate) fn subject() -> Subject {
+/// Hands without a keeper: what they start has no log.
+fn hands(place: &Place, directory: &tempfile::TempDir) -> Hands {
+    let settings = Settings {
+        cgroup_root: place.root.clone(),
+        runtime_dir: directory.path().to_owned(),
+        keeper: vec!["/bin/false".into()],
+        ..Settings::default()
+    };
+    runtime().block_on(async { Hands::open(settings).await.unwrap().0 })
+}
+
+fn subject() -> Subject {
     Subject { service: "test".into(), instance: Some(0) }
 }
 
-pub(crate) const ACTION: ActionId = ActionId(4711);
-pub(crate) const KILLS: [Kill; 3] = [Kill::Cgroup, Kill::Group, Kill::Process];
+const ACTION: ActionId = ActionId(4711);
+
+#[test]
+fn who_is_killed_with_a_main_process() {
+    let place = Place::new();
+    let directory = tempfile::tempdir().unwrap();
+    let mut hands = hands(&place, &directory);
+    // A helper in the process group, and one in a session of its own.
+    let run = shell("sleep 1000 & setsid sleep 1001 & exec sleep 1002");
+    for (kill, left) in [(Kill::Cgroup, 0), (Kill::Group, 1), (Kill::Process, 2)] {
+        // With a main process that lives, and with one that has ended before.
+        for is_alive in [true, false] {
+            hands.make_spare(&subject(), &run).unwrap();
+            let started = hands.prepare(&subject(), &run, true).unwrap().start().unwrap();
+            let target = id(started.pid);
+            let sleeps = |seconds: &str| {
+                let line = |pid| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                let wanted = format!("sleep\0{seconds}\0").into_bytes();
+                started.room.pids().into_iter().any(|pid| line(pid) == wanted)
+            };
+            until(|| ["1000", "1001", "1002"].iter().all(|seconds| sleeps(seconds)));
+            if !is_alive {
+                hands.signal(target, Some(&started.room), (9, false), ACTION).unwrap();
+                wait(&started.pidfd);
+                assert_eq!(exits::reap(&started.pidfd), Some(9));
+            }
+            hands.kill(target, Some(&started.room), kill, ACTION).unwrap();
+            wait(&started.pidfd);
+            exits::reap(&started.pidfd);
+            until(|| started.room.pids().len() <= left);
+            assert_eq!(started.room.pids().len(), left, "{kill:?}");
+            hands.kill(target, Some(&started.room), Kill::Cgroup, ACTION).unwrap();
+            until(|| started.room.is_empty());
+        }
+    }
+}
+
+#[test]
+fn signals_freezing_and_nice_values_reach_a_room() {
+    let place = Place::new();
+    let directory = tempfile::tempdir().unwrap();
+    let mut hands = hands(&place, &directory);
+    let run = shell("sleep 1000 & exec sleep 1000");
+    let started = hands.prepare(&subject(), &run, false).unwrap().start().unwrap();
+    until(|| started.room.pids().len() == 2);
+    let (target, room) = (id(started.pid), Some(&*started.room));
+    hands.renice(target, room, 7).unwrap();
+    for pid in started.room.pids() {
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed());
+        assert_eq!(rustix::process::getpriority_process(pid).unwrap(), 7);
+    }
+    hands.freeze(target, room).unwrap();
+    assert!(started.room.is_frozen());
+    hands.thaw(target, room).unwrap();
+    assert!(!started.room.is_frozen());
+    let another = ProcId { start_ns: 10_000_000, ..target };
+    let refused = hands.signal(another, room, (15, false), ACTION).unwrap_err().to_string();
+    assert!(refused.contains("is another process by now"), "{refused}");
+    assert!(hands.renice(another, room, 1).is_err() && hands.freeze(another, room).is_err());
+    hands.signal(target, room, (15, true), ACTION).unwrap();
+    wait(&started.pidfd);
+    assert_eq!(exits::reap(&started.pidfd), Some(15));
+    until(|| started.room.is_empty());
+    let nobody = hands.signal(target, room, (15, true), ACTION).unwrap_err().to_string();
+    assert_eq!(nobody, format!("process {} has ended", target.pid));
+    hands.kill(target, room, Kill::Cgroup, ACTION).unwrap();
+}
+
+#[test]
+fn adopted_processes_are_reached_in_groups_of_their_own_only() {
+    let place = Place::new();
+    let directory = tempfile::tempdir().unwrap();
+    let hands = hands(&place, &directory);
+    let (started, _read) = place.start(&shell("sleep 1000 & exec sleep 1000")).unwrap();
+    until(|| started.room.pids().len() == 2);
+    hands.kill(id(started.pid), None, Kill::Cgroup, ACTION).unwrap();
+    wait(&started.pidfd);
+    assert_eq!(exits::reap(&started.pidfd), Some(9));
+    until(|| started.room.is_empty());
+    // One that shares our own group, which has no boundary around it.
+    let mut child = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    let target = id(child.id());
+    assert!(hands.freeze(target, None).is_err());
+    assert!(hands.signal(target, None, (15, true), ACTION).is_err());
+    let status = std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap());
+    assert_eq!(status, Some(15), "the main process itself is meant all the same");
+}

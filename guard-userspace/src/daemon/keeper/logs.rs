@@ -11,13 +11,15 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::wire::{self, Count, Message, Target};
-use super::{READY, SOCKET};
+use super::{HELD, READY, SOCKET};
 
 /// How long the keeper may take to answer, or to be there.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to leave one alone that is about to be gone.
+const PAUSE: Duration = Duration::from_millis(10);
 /// What a pipe holds: bursts that come faster than a disk takes them. The kernel fills it as it is needed.
 const PIPE_BYTES: usize = 256 * 1024;
 
@@ -40,8 +42,28 @@ pub enum LogsError {
     },
 }
 
+impl LogsError {
+    /// Whether it comes from a keeper that is about to be gone.
+    fn may_pass(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+        match self {
+            Self::System { source, .. } => {
+                matches!(
+                    source.kind(),
+                    BrokenPipe | ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof
+                )
+            }
+            Self::Start(said) => said.contains(HELD),
+            Self::Silent(_) => false,
+        }
+    }
+}
+
 /// How a keeper is started: with standard output and error in this pipe; it says `ready` there, or why it cannot work.
 pub type Launch = Box<dyn FnMut(OwnedFd) -> Result<OwnedFd, String> + Send>;
+
+/// What a keeper holds.
+type Held = Vec<((Arc<str>, u32), Pipe)>;
 
 /// The pipes of all instances.
 pub struct Logs {
@@ -105,7 +127,30 @@ impl Logs {
     /// If there is none after that.
     pub async fn restore(&mut self) -> Result<(), LogsError> {
         self.connection = None;
-        self.reap();
+        let until = Instant::now() + PATIENCE;
+        let (connection, held) = loop {
+            self.reap();
+            match self.reach().await {
+                // One that is being killed takes connections, and has the lock, until all of it is closed.
+                Err(error) if error.may_pass() && Instant::now() < until => sleep(PAUSE).await,
+                reached => break reached?,
+            }
+        };
+        let known: Vec<_> = held.iter().map(|(key, _)| key.clone()).collect();
+        for (key, pipe) in held {
+            self.pipes.entry(key).or_insert(pipe);
+        }
+        for ((service, instance), pipe) in &self.pipes {
+            if !known.contains(&(Arc::clone(service), *instance)) {
+                hand_over(&connection, service, *instance, &pipe.target, Some(&pipe.read))?;
+            }
+        }
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Connects to the keeper, which is started if there is none, and takes in what it holds.
+    async fn reach(&mut self) -> Result<(AsyncFd<OwnedFd>, Held), LogsError> {
         let socket = match dial(&self.directory) {
             Ok(socket) => socket,
             Err(_nobody) => {
@@ -118,17 +163,7 @@ impl Logs {
             .await
             .map_err(|_elapsed| LogsError::Silent(self.directory.clone()))?
             .map_err(|source| system("take over the keeper's pipes", source))?;
-        let known: Vec<_> = held.iter().map(|(key, _)| key.clone()).collect();
-        for (key, pipe) in held {
-            self.pipes.entry(key).or_insert(pipe);
-        }
-        for ((service, instance), pipe) in &self.pipes {
-            if !known.contains(&(Arc::clone(service), *instance)) {
-                hand_over(&connection, service, *instance, &pipe.target, Some(&pipe.read))?;
-            }
-        }
-        self.connection = Some(connection);
-        Ok(())
+        Ok((connection, held))
     }
 
     /// The writing end of an instance's pipe. `None` for a log that goes nowhere.
@@ -249,7 +284,7 @@ pub async fn ask(directory: &Path) -> Result<(Vec<Count>, u64), LogsError> {
 }
 
 /// Says who we are, and takes in what the keeper holds.
-async fn hello(connection: &AsyncFd<OwnedFd>) -> io::Result<Vec<((Arc<str>, u32), Pipe)>> {
+async fn hello(connection: &AsyncFd<OwnedFd>) -> io::Result<Held> {
     wire::send(connection.get_ref(), &Message::Hello { version: wire::VERSION }, &[])?;
     let mut expected = None;
     let mut held = Vec::new();

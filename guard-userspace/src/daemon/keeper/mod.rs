@@ -37,6 +37,9 @@ pub const LINGER: Duration = Duration::from_secs(60);
 /// What a keeper says on standard output once it listens.
 pub(crate) const READY: &str = "ready\n";
 
+/// What it says if there is one already.
+const HELD: &str = "a keeper is at work already in";
+
 /// Keeps until nobody needs it. `announce` is called once it listens.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use rustix::net::{SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, li
 
 use super::sink::Sink;
 use super::wire::{self, Count, Message, Target};
-use super::{LOCK, SOCKET};
+use super::{HELD, LOCK, SOCKET};
 
 /// Bytes read from a pipe at once: what an ordinary pipe holds.
 const READ_BYTES: usize = 64 * 1024;
@@ -42,7 +42,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is one.
-    #[error("a keeper is at work already in {}", .0.display())]
+    #[error("{HELD} {}", .0.display())]
     Held(PathBuf),
     /// It cannot set itself up.
     #[error("cannot {action} {}", path.display())]

@@ -36,7 +36,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// What all starts have in common; read once.
 #[derive(Clone, Debug)]
-pub(super) struct Common {
+pub(crate) struct Common {
     null: Arc<OwnedFd>,
     /// Signals that we ignore, which would be inherited: bit 0 is signal 1.
     ignored: u64,

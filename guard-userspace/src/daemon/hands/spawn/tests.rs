@@ -91,7 +91,7 @@ fn limits_hold() {
     wait(&started.pidfd);
     let mut text = String::new();
     started.room.kill().unwrap();
-    std::io::Read::read_to_string(&mut File::from(read), &mut text).unwrap();
+    io::Read::read_to_string(&mut File::from(read), &mut text).unwrap();
     exits::reap(&started.pidfd);
     assert!(text.starts_with("77\n77\n0\n"), "{text}");
     assert!(text.contains("fork"), "the control group has no room for a fifth: {text}");
@@ -199,4 +199,18 @@ fn starts_are_about_as_fast_as_those_of_the_standard_library() {
     ours.sort_unstable();
     theirs.sort_unstable();
     println!("start to end of /bin/true, median: ours {:?}, std {:?}", ours[STARTS / 2], theirs[STARTS / 2]);
+    let mut limited = Vec::new();
+    for _ in 0..STARTS {
+        let limits = Limits { processes: Some(10), ..Limits::default() };
+        let room = RoomInUse::new(place.rooms.make("test", 0, &limits).unwrap());
+        let run = plain_run(vec!["/bin/true".into()]);
+        let prepared = place.common.prepare(&run, room, None, None).unwrap();
+        let began = Instant::now();
+        let started = prepared.start().unwrap();
+        wait(&started.pidfd);
+        limited.push(began.elapsed());
+        exits::reap(&started.pidfd);
+    }
+    limited.sort_unstable();
+    println!("with a limit, median: {:?}", limited[STARTS / 2]);
 }
