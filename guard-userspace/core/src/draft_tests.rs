@@ -59,7 +59,8 @@ fn whoever_nobody_restarts_is_watched_and_could_be_run() {
     let Origin::Adopt(adopt) = &service.origin else { panic!("{text}") };
     assert_eq!((&adopt.restart_via, adopt.matching.listens), (&None, Some(80)));
     // The other way stands there too, and is one.
-    let lines = text.lines().skip_while(|line| !line.starts_with("# run:")).take_while(|line| line.starts_with("# "));
+    let lines =
+        text.lines().skip_while(|line| !line.starts_with("# run:")).take_while(|line| line.starts_with("# "));
     let run: String =
         lines.filter_map(|line| line.strip_prefix("# ")).map(|line| format!("{line}\n")).collect();
     let run = run.split("First guesses").next().unwrap_or_default();
