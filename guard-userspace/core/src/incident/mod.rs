@@ -108,3 +108,6 @@ pub enum Moment {
     Held,
     Other,
 }
+
+#[cfg(test)]
+mod tests;
