@@ -12,6 +12,7 @@
 //!                                  Effect::ReadProgram -> Input::Program
 //! ```
 
+pub mod draft;
 pub mod event;
 pub mod health;
 pub mod ids;
@@ -25,6 +26,7 @@ pub mod process;
 pub mod rehearse;
 pub mod resources;
 pub mod select;
+pub mod suggest;
 pub mod supervise;
 
 pub mod trial;

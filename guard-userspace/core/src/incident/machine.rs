@@ -72,16 +72,16 @@ pub struct Incidents {
 }
 
 impl Incidents {
-    /// The first incident gets the number after `last_id`.
+    /// The first incident gets this number; the first one of a host gets 1.
     #[must_use]
-    pub fn new(last_id: IncidentId) -> Self {
-        Self { last_id, ..Self::default() }
+    pub fn new(next_id: IncidentId) -> Self {
+        Self { last_id: next_id.saturating_sub(1), ..Self::default() }
     }
 
-    /// The last number that was given.
+    /// The number of the next one.
     #[must_use]
-    pub const fn last_id(&self) -> IncidentId {
-        self.last_id
+    pub const fn next_id(&self) -> IncidentId {
+        self.last_id.saturating_add(1)
     }
 
     /// Those that are open, in order of subject.

@@ -123,3 +123,5 @@ impl Incident {
         }
     }
 }
+#[cfg(test)]
+mod tests;

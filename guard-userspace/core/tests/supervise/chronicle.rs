@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use guard_core::event::Action;
 use guard_core::incident::{Change, Incident, IncidentId, Incidents};
 use guard_core::policy::PolicySet;
 use guard_core::supervise::{Answer, Input, Question, ServiceFacts, Subject, Supervisor};
@@ -23,10 +22,6 @@ impl Chronicle {
         match input {
             Input::Event(event) => {
                 let whose = event.action.process().and_then(|process| supervisor.whose(process.id));
-                assert!(
-                    whose.is_some() || !matches!(event.action, Action::Signal { .. }),
-                    "signals are told of who is known"
-                );
                 self.incidents.event(event, whose);
             }
             Input::Done { id, result } => self.incidents.done(now_ns, *id, result),
@@ -52,10 +47,10 @@ impl Chronicle {
     /// The supervisor was killed, and this with it.
     pub(crate) fn reborn(&mut self, now_ns: u64, set: &PolicySet, facts: &[ServiceFacts]) {
         self.write();
-        let last_id = self.all.keys().next_back().copied().unwrap_or(0);
+        let next_id = self.all.keys().next_back().map_or(1, |last| last + 1);
         let open: Vec<Incident> = self.incidents.open().cloned().collect();
         let text = serde_json::to_string(&open).expect("they can be written");
-        self.incidents = Incidents::new(last_id);
+        self.incidents = Incidents::new(next_id);
         self.incidents.policies(now_ns, set);
         self.incidents.restore(serde_json::from_str::<Vec<Incident>>(&text).expect("they can be read"));
         self.incidents.reconcile(now_ns, facts);

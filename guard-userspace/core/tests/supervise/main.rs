@@ -13,4 +13,5 @@ mod reached;
 mod rules;
 mod services;
 mod stories;
+mod survival;
 mod world;

@@ -65,6 +65,12 @@ pub fn service(service: &Service) -> Outline {
     service::outline(service)
 }
 
+/// One check, as it stands under its name in `checks`.
+#[must_use]
+pub fn check(check: &model::Check) -> Outline {
+    check::check(check)
+}
+
 /// What holds for the host, as its document.
 #[must_use]
 pub fn host(host: &Host) -> Outline {
