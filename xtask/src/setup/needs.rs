@@ -151,6 +151,20 @@ pub(super) const TABLE: &[Need] = &[
         source: Source::Packages(&["jq"]),
     },
     Need {
+        name: "promtool",
+        scope: Scope::Test,
+        purpose: "says what is wrong with our metrics",
+        find: || program("promtool"),
+        source: Source::Packages(&["prometheus"]),
+    },
+    Need {
+        name: "curl",
+        scope: Scope::Test,
+        purpose: "asks the API as other users",
+        find: || program("curl"),
+        source: Source::Packages(&["curl"]),
+    },
+    Need {
         name: "make",
         scope: Scope::Test,
         purpose: "a build as a workload that we do not control",

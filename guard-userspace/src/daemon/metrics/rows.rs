@@ -53,7 +53,9 @@ impl Spread {
 impl Value {
     fn encode(&self, encoder: &mut MetricEncoder<'_>, kind: MetricType) -> Result<(), fmt::Error> {
         match (self, kind) {
-            (Self::Number(number), MetricType::Counter) => encoder.encode_counter::<NoLabelSet, _, f64>(number, None),
+            (Self::Number(number), MetricType::Counter) => {
+                encoder.encode_counter::<NoLabelSet, _, f64>(number, None)
+            }
             (Self::Number(number), _) => encoder.encode_gauge(number),
             (Self::Count(count), _) => encoder.encode_counter::<NoLabelSet, _, f64>(count, None),
             (Self::Spread(spread), _) => {
