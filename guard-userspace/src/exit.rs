@@ -63,15 +63,19 @@ impl From<ErrorKind> for Code {
 /// The text of the codes in every `--help`.
 pub const HELP: &str = "\
 EXIT STATUS
-  0  done; also if the reader of standard output has gone (`processguard trace | head`)
+  0  done; also if the reader of standard output has gone
+     (`processguard trace | head`)
   1  failed while running
-  2  the command line makes no sense: an unknown option, a filter that cannot be read
+  2  the command line makes no sense: an unknown option, a filter that cannot be
+     read
   3  privileges are missing (root, or CAP_BPF and CAP_PERFMON)
   4  the kernel lacks a feature; `processguard probe` tells which
   5  the output cannot be written
   6  the input cannot be read
-  7  a sensor cannot be pinned or taken up: no bpf file system, pins of somebody else, or held already
-  8  policies have errors, or a rehearsal of them decides otherwise than its golden file says
+  7  a sensor cannot be pinned or taken up: no bpf file system, pins of somebody
+     else, or held already
+  8  policies have errors, or a rehearsal of them decides otherwise than its
+     golden file says
   9  no daemon answers at the socket
  10  refused: whoever asks is neither root nor a member of the group that may
  11  there is no such service, incident or approval

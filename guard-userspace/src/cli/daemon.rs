@@ -20,26 +20,30 @@ const EXAMPLES: &str = "\
 EXAMPLES
   processguard daemon
       keep all services of /etc/processguard/policies
-  processguard daemon --policies policies/demo --state /tmp/pg/state --socket /tmp/pg/api.sock
-      a second look at things, beside the daemon of the host: another state, another socket
+  processguard daemon --policies p/ --state /tmp/pg --socket /tmp/pg.sock
+      try something out: another state, another socket
   processguard daemon --group ops --readers all --metrics 127.0.0.1:9464
       members of ops may act, everybody may look, Prometheus may scrape
   systemctl enable --now processguard
-      as a service of systemd: the unit that is shipped restarts it, watches it, and spares its services
+      as a service of systemd: the unit that is shipped restarts it, watches it,
+      and spares its services
 
 FILES
   /etc/processguard/policies   policies: all *.yaml and *.yml below it
-  /var/lib/processguard        state and the recording; only one daemon at a time
-  /run/processguard/api.sock   where `processguard status` and all other verbs ask
-  FILE of --config             YAML with the options' names, `_` for `-`, as keys; options have the last word:
+  /var/lib/processguard        state and the recording; of one daemon at a time
+  /run/processguard/api.sock   where `processguard status` and all verbs ask
+  FILE of --config             YAML whose keys are the options' names, with `_`
+                               for `-`; options have the last word:
                                  metrics: 127.0.0.1:9464
                                  group: ops
                                  sample_interval: 2s
 
 SIGNALS
   SIGHUP            read the policies again, as `processguard reload` does
-  SIGTERM, SIGINT   the daemon ends; services go on, and the next daemon takes them up, with their budgets, incidents
-                    and holds. To end them too: `processguard stop --all`, or --stop-services-on-exit
+  SIGTERM, SIGINT   the daemon ends; services go on, and the next daemon takes
+                    them up, with their budgets, incidents and holds. To end
+                    them too: `processguard stop --all`, or
+                    --stop-services-on-exit
   SIGKILL           the same, without a farewell: nothing is lost
 
 ";

@@ -12,12 +12,13 @@ EXAMPLES
       the last things that happened, and end
   processguard events --follow --service checkout
       what happens to one service, as it happens
-  processguard events --follow --json | jq -r 'select(.event.kind == \"alert\").message'
+  processguard events -f --json | jq -r 'select(.event.kind==\"alert\").message'
       alerts, for a script of your own
 
 OUTPUT OF --json
-  One JSON object for each event, named as in the Elastic Common Schema. What was missed, because this program
-  was too slow or the daemon was away, is told on standard error.
+  One JSON object for each event, named as in the Elastic Common Schema. What was
+  missed, because this program was too slow or the daemon was away, is told on
+  standard error.
 
 ";
 
@@ -68,6 +69,7 @@ impl Arguments {
             Item::Event(json) => Sink::Stdout.write(format!("{}\n", show::event(&look(), json)).as_bytes()),
             Item::Missed(count) => {
                 say(&match count {
+                    Some(1) => "processguard: an event was missed here".to_owned(),
                     Some(count) => format!("processguard: {count} events were missed here"),
                     None => "processguard: this is another daemon: events may be missing here".to_owned(),
                 });

@@ -13,7 +13,8 @@ EXAMPLES
   processguard flags
       what can be switched, and how it is
   processguard flags act off
-      decide and record, but touch nothing on this host: while you look into something by hand
+      decide and record, but touch nothing on this host: while you look into
+      something by hand
   processguard flags act on
       act again
 

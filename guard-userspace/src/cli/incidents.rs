@@ -10,10 +10,12 @@ EXAMPLES
   processguard incidents
       the last incidents, the newest first
   processguard incidents 17
-      one, as a timeline on the kernel's clock: death, decision, fork, exec, listen, first good check
+      one, as a timeline on the kernel's clock: death, decision, fork, exec,
+      listen, first good check
   processguard incidents --service checkout --open
       what is wrong with one service now
-  processguard incidents --json --limit 1000 | jq '[.incidents[].recovery.at_most_ns // empty] | max'
+  processguard incidents --json --limit 1000 |
+      jq '[.incidents[].recovery.at_most_ns // empty] | max'
       the longest recovery, in nanoseconds
 
 ";

@@ -9,10 +9,12 @@ use crate::exit::{Failure, HELP};
 const EXAMPLES: &str = "\
 EXAMPLES
   processguard inventory
-      services, the most important first; then processes that listen and that no policy guards
+      services, the most important first; then processes that listen and that no
+      policy guards
   processguard inventory --draft 812 > /etc/processguard/policies/web.yaml
       a policy for process 812, ready to be read, checked and put to use
-  processguard policy check --host /etc/processguard/policies && processguard reload
+  processguard policy check --host /etc/processguard/policies &&
+      processguard reload
       put it to use
 
 ";

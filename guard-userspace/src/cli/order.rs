@@ -22,7 +22,8 @@ EXAMPLES
 const STOP_EXAMPLES: &str = "\
 EXAMPLES
   processguard stop checkout
-      stop it and wait until nothing is left of it; it stays stopped until it is started
+      stop it and wait until nothing is left of it; it stays stopped until it is
+      started
   processguard stop --all
       all services, each before those that it depends on
 

@@ -8,7 +8,8 @@ use crate::exit::{Failure, HELP};
 
 const EXAMPLES: &str = "\
 EXAMPLES
-  processguard policy check --host /etc/processguard/policies && processguard reload
+  processguard policy check --host /etc/processguard/policies &&
+      processguard reload
       read them again, if nothing is wrong with them
   processguard policy generations
       what held when

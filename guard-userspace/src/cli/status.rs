@@ -11,7 +11,8 @@ EXAMPLES
       the daemon and all services, one line each
   processguard status checkout
       one service: its instances, its checks, what waits for approval
-  processguard status --json | jq -r '.services[] | select(.state != \"healthy\").name'
+  processguard status --json |
+      jq -r '.services[] | select(.state != \"healthy\").name'
       the names of those that are not well
 
 ";

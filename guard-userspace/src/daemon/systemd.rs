@@ -21,11 +21,10 @@ pub fn status(status: &str) {
 
 /// Policies are read again. [`ready`] ends it, however it went.
 pub fn reloading() {
-    // Type=notify-reload wants the time of it; the clock of the kernel can be read.
-    let now = NotifyState::monotonic_usec_now();
-    tell(&[NotifyState::Reloading]);
-    if let Ok(now) = now {
-        tell(&[NotifyState::Reloading, now]);
+    // Type=notify-reload wants the time of it.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!("the service manager cannot be told of a reload: {error}"),
     }
 }
 

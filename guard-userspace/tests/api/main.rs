@@ -14,4 +14,5 @@ mod metrics;
 mod roles;
 mod standin;
 mod stream;
+mod systemd;
 mod verbs;

@@ -48,6 +48,8 @@ pub(crate) struct Script {
     pub(crate) daemon: DaemonFacts,
     pub(crate) flags: Vec<(String, bool)>,
     pub(crate) broken: bool,
+    /// After so many looks at it, what is stopping is stopped.
+    pub(crate) looks: u32,
     /// Questions that were asked.
     pub(crate) asked: Vec<String>,
     next_pid: u32,
@@ -175,6 +177,7 @@ impl Script {
             daemon: daemon(),
             flags: vec![("act".to_owned(), true), ("restart".to_owned(), true)],
             broken: false,
+            looks: 3,
             asked: Vec::new(),
             next_pid: 500,
         }
@@ -183,7 +186,10 @@ impl Script {
     fn answer(&mut self, question: Question) -> Result<Answer, Refusal> {
         self.asked.push(format!("{question:?}"));
         Ok(match question {
-            Question::Services => Answer::Services(self.services.clone()),
+            Question::Services => {
+                self.look();
+                Answer::Services(self.services.clone())
+            }
             Question::Incidents { service, open, limit } => {
                 let wanted = |incident: &&Incident| {
                     service.as_ref().is_none_or(|service| incident.service == *service)
@@ -225,6 +231,16 @@ impl Script {
                 Answer::Flags(self.flags())
             }
         })
+    }
+
+    fn look(&mut self) {
+        let stopping = self.services.iter_mut().find(|facts| facts.state == ServiceState::Stopping);
+        if let Some(facts) = stopping {
+            self.looks = self.looks.saturating_sub(1);
+            if self.looks == 0 {
+                set(facts, ServiceState::Stopped, "an operator stopped it");
+            }
+        }
     }
 
     fn flags(&self) -> Vec<Flag> {

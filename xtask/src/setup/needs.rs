@@ -158,6 +158,16 @@ pub(super) const TABLE: &[Need] = &[
         purpose: "a bus of the tests' own, on which restarts of units are asked for",
         find: || program("dbus-daemon"),
         source: Source::Packages(&["dbus-daemon"]),
+        name: "promtool",
+        purpose: "says what is wrong with our metrics",
+        find: || program("promtool"),
+        source: Source::Packages(&["prometheus"]),
+    },
+    Need {
+        name: "curl",
+        purpose: "asks the API as other users",
+        find: || program("curl"),
+        source: Source::Packages(&["curl"]),
     },
     Need {
         name: "make",

@@ -17,8 +17,8 @@ EXAMPLES
 const ROLLBACK: &str = "\
 EXAMPLES
   processguard policy rollback
-      have the generation before this one hold again; the files stay as they are, so mend them before the next
-      reload
+      have the generation before this one hold again; the files stay as they are,
+      so mend them before the next reload
 
 ";
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use guard_core::policy::model::span;
+
 use super::table::{Cell, Table, plain, styled};
 use super::{BAD, BOLD, DIM, GOOD, Look, UNSURE, safe};
 use crate::daemon::view::{Incident, Incidents, Kind};
@@ -95,7 +97,7 @@ fn about(look: &Look, incident: &Incident) -> Vec<(&'static str, String)> {
         about.push(("recovered", format!("after {least} (last bad) to {most} (first good)")));
     }
     if let Some(rto_ns) = incident.rto_ns {
-        let rto = short_duration(rto_ns);
+        let rto = span(rto_ns);
         about.push(match incident.overdue {
             true => ("rto", look.paint(BAD, &format!("{rto}, exceeded"))),
             false => ("rto", format!("{rto}, kept")),

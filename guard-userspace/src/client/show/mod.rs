@@ -8,6 +8,7 @@ mod table;
 mod tests;
 
 use anstyle::{AnsiColor, Style};
+use guard_core::policy::model::span;
 use serde_json::Value;
 
 pub use incidents::{incident, incidents};
@@ -15,7 +16,6 @@ pub use policies::{approvals, flags, generation, generations};
 pub use services::{inventory, service, status};
 
 use crate::daemon::view::{At, CheckState, Impact, State};
-use crate::show::compact::short_duration;
 use crate::show::{escape, when};
 use crate::timestamp::{self, parse_utc};
 
@@ -148,7 +148,7 @@ fn find<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     find(value.get(first)?, rest)
 }
 
-/// A length of time, or `-`.
+/// A length of time as a policy writes it, or `-`.
 fn length(ns: Option<u64>) -> String {
-    ns.map_or_else(|| "-".to_owned(), short_duration)
+    ns.map_or_else(|| "-".to_owned(), span)
 }

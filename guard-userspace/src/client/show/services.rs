@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use guard_core::policy::model::span;
+
 use super::table::{Cell, Table, plain, styled};
 use super::{BAD, BOLD, DIM, Look, UNSURE, check_style, impact_style, length, safe, state_style, word};
 use crate::daemon::view::{Check, Daemon, Instance, Inventory, Mode, Origin, Service, State, Status, Used};
@@ -118,14 +120,14 @@ fn about(look: &Look, service: &Service) -> Vec<(&'static str, String)> {
         Mode::Act => "",
         Mode::Observe => "; only observed",
     };
-    let within = short_duration(budget.within_ns);
+    let within = span(budget.within_ns);
     let mut about = vec![
         ("impact", service.impact.name().to_owned()),
         ("origin", format!("{origin}{mode}")),
         ("instances", format!("{} of {} ready", service.ready, service.target)),
         ("restarts", format!("{} of {} left in {within}", budget.left, budget.of)),
     ];
-    let rto = service.rto_ns.map(|rto_ns| ("rto", short_duration(rto_ns)));
+    let rto = service.rto_ns.map(|rto_ns| ("rto", span(rto_ns)));
     about.extend(service.down_since.as_ref().map(|down| ("down", format!("since {}", look.ago(down)))));
     about.extend(rto);
     about.extend(service.primary_token.map(|token| ("primary", format!("of its group, with token {token}"))));
