@@ -150,7 +150,7 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
 fn recoveries(args: &Args) -> Result<()> {
     setup::ensure(Scope::Bench)?;
     let ours = args.only.as_deref() == Some(recovery::NAME);
-    let processguard = if ours { Some(build::processguard(Profile::Release)?) } else { None };
+    let processguard = if ours { Some(processguard()?) } else { None };
     let scratch = scratch()?;
     let table = recovery::measure(processguard, args.rounds.max(1), &scratch, &mut Random::new(args.seed))?;
     let verdicts = table.verdicts();
@@ -160,11 +160,17 @@ fn recoveries(args: &Args) -> Result<()> {
 /// Many services alone.
 fn a_thousand(args: &Args) -> Result<()> {
     setup::ensure(Scope::Build)?;
-    let processguard = build::processguard(Profile::Release)?;
+    let processguard = processguard()?;
     let workload = build::binary(Profile::Release, "guard-tests", "guard-workload")?;
     let scratch = scratch()?;
     let verdicts = thousand::measure(&processguard, &workload, &scratch)?;
     tell(args, Findings { verdicts, ..Findings::default() }, &scratch)
+}
+
+/// What is measured: another build than this one's if `PROCESSGUARD_BIN` names it, as for the tests.
+fn processguard() -> Result<PathBuf> {
+    std::env::var_os("PROCESSGUARD_BIN")
+        .map_or_else(|| build::processguard(Profile::Release), |path| Ok(path.into()))
 }
 
 /// Where the bench's own files are.

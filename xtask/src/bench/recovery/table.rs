@@ -131,7 +131,7 @@ impl Row {
             },
             // A tail of a percent is decided by what else the machine does: the interval must lie above.
             Verdict {
-                rule: format!("the same, p99 at most {P99_RATIO} x"),
+                rule: format!("the same, p99 at most {P99_RATIO} x (the lower end of its interval)"),
                 measured: format!("{}, {:.3} ms", ratio(self.p99_ratio), self.p99),
                 holds: self.p99_ratio.low <= P99_RATIO,
                 gates: true,
