@@ -36,7 +36,8 @@ impl Arguments {
         let Some(pid) = self.draft else {
             return self.reach.show::<view::Inventory>("/v1/inventory", show::inventory);
         };
-        let path = format!("/v1/inventory/draft/{pid}");
-        print(&self.reach.ask("looking at the process", async |api, _| api.text(&path).await)?)
+        // From /proc: it can be had before there is a daemon.
+        let text = crate::daemon::drafts::of(pid).map_err(|refusal| Failure::Daemon(refusal.to_string()))?;
+        print(text.as_bytes())
     }
 }

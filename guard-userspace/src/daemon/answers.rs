@@ -32,7 +32,8 @@ impl Daemon {
                 .map_err(failed),
             Question::Daemon => Ok(Answer::Daemon(Box::new(self.facts()))),
             Question::Unguarded => self.unguarded().map(Answer::Unguarded),
-            Question::Draft(_) | Question::Suggest(_) => Err(Refusal::Failed("not yet".to_owned())),
+            Question::Draft(pid) => super::drafts::of(pid).map(Answer::Text),
+            Question::Suggest(service) => self.suggest(&service).map(Answer::Text),
             Question::Command(command) => self.command(command, peer),
             Question::Reload => self.reload().map(Answer::Generation),
             Question::Rollback => self.rollback("an operator rolled back").map(Answer::Generation),
@@ -148,6 +149,7 @@ impl Daemon {
         self.incidents.policies(now_ns, &set);
         let known: HashSet<&str> = set.services.iter().map(|service| service.name.as_str()).collect();
         self.tally.retain(|service| known.contains(service));
+        self.sketches.keep(|service| known.contains(service));
         self.supervisor.handle(now_ns, Input::Policies(Arc::clone(&set)));
         let living: Vec<_> = self.holder.core().processes().living().cloned().collect();
         living.iter().for_each(|process| self.supervisor.handle(now_ns, Input::Found(process)));

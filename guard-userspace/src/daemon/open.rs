@@ -28,6 +28,7 @@ use super::policies::{self, Accepted};
 use super::probes::Probes;
 use super::resume::{self, Found, Main};
 use super::settings::Settings;
+use super::sketches;
 use super::state::{Recovered, State, StateError};
 use super::tally::Tally;
 use super::told::Teller;
@@ -100,6 +101,8 @@ pub(super) async fn open(
         deeds: JoinSet::new(),
         teller: Teller::new(door, stamp),
         tally: Tally::default(),
+        sketches: sketches::restored(&state),
+        sketching: sketches::Due::default(),
         asked: HashMap::new(),
         born: HashMap::new(),
         effects: VecDeque::new(),

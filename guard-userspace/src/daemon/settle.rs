@@ -156,6 +156,9 @@ impl Daemon {
                     Answer::Error(_) => "error",
                 };
                 self.tally.answer(&subject.service, check, result);
+                if answer == Answer::Pass {
+                    self.sketches.answered(&subject.service, check, asked_ns, took_ns);
+                }
             }
         }
         self.supervisor.handle(clock::boot_ns(), Input::Answered { question, answer, took_ns });

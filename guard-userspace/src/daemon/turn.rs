@@ -15,6 +15,7 @@ use guard_core::Input as Told;
 use guard_core::event::{ExitStatus, Process};
 use guard_core::ids::ProcId;
 use guard_core::incident::Incidents;
+use guard_core::suggest::Sketches;
 use guard_core::supervise::{ActionId, Command, Effect, Input, Subject, Supervisor};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -34,6 +35,7 @@ use super::hands::rooms::Room;
 use super::lives::Lives;
 use super::probes::{Answered, Probes};
 use super::settings::Settings;
+use super::sketches;
 use super::state::State;
 use super::systemd;
 use super::tally::Tally;
@@ -68,6 +70,8 @@ pub(super) struct Daemon {
     pub(super) deeds: JoinSet<Landed>,
     pub(super) teller: Teller,
     pub(super) tally: Tally,
+    pub(super) sketches: Sketches,
+    pub(super) sketching: sketches::Due,
     /// Questions under way: whose they are, and for which check.
     pub(super) asked: HashMap<u64, (Subject, Option<Arc<str>>)>,
     /// Our own children as the kernel told their birth or exec, until it is known what they are.
@@ -231,6 +235,7 @@ impl Daemon {
                 let (gauges, now_ns) = (&mut self.gauges, clock::boot_ns());
                 let waits = self.holder.tell(|core| gauges.step(due, now_ns, core))??;
                 waits.iter().for_each(|event| self.supervisor.handle(now_ns, Input::Event(event)));
+                self.sketch();
             }
             Turn::Landed(landed) => self.landed(*landed)?,
             Turn::Answered(answered) => self.answered(answered),
@@ -341,6 +346,7 @@ impl Daemon {
     async fn finish(mut self) -> Result<(), Failure> {
         systemd::stopping();
         self.settle()?;
+        self.keep_sketches();
         self.holder.finish().await.map(|_| ())
     }
 }

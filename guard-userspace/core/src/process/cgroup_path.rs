@@ -40,7 +40,8 @@ const COLON_NAMES: [(&str, &str); 5] = [
 const UNIT_TYPES: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
 
 /// All that a path tells of its control group.
-pub(crate) fn describe(hierarchy: u32, id: u64, path: &str) -> Cgroup {
+#[must_use]
+pub fn describe(hierarchy: u32, id: u64, path: &str) -> Cgroup {
     Cgroup { id, hierarchy, path: Some(path.into()), container: container(path), unit: unit(path) }
 }
 

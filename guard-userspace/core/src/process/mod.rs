@@ -2,7 +2,7 @@
 
 mod ahead;
 mod cgroup;
-mod cgroup_path;
+pub mod cgroup_path;
 mod lineage;
 mod pids;
 mod program;
