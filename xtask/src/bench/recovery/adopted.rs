@@ -1,7 +1,7 @@
 //! Adopted services: how long after a death it is decided what to do, by our own incidents.
 //!
-//! Somebody else starts the victim (the bare loop, which also brings it back), a policy adopts it, and it is killed
-//! again and again. Both moments are on the kernel's clock: the death is its record's time.
+//! Somebody else starts the victim (a shell, which also brings it back, 50 ms later), a policy adopts it, and it is
+//! killed again and again. Both moments are on the kernel's clock: the death is its record's time.
 
 use std::{
     path::Path,
@@ -43,17 +43,17 @@ pub(super) fn measure(processguard: &Path, victim: &Path) -> Result<Vec<f64>> {
          restart: {{ on: always, budget: 100000/1h, backoff: {{ initial: 0s, jitter: 0% }} }}\n",
         place.program().display()
     );
-    let mut bare = Peer { command: peers::bare_loop, ends_by: libc::SIGTERM }.start(&place)?;
-    let mut life = place.wait_for(1, || bare.check())?;
+    let mut shell = Peer { command: peers::slow_loop, ends_by: libc::SIGTERM }.start(&place)?;
+    let mut life = place.wait_for(1, || shell.check())?;
     let daemon = Daemon::start(processguard, place.directory(), &policy)?;
     for number in 2..KILLS + 2 {
         place.kill(life)?;
-        life = place.wait_for(number, || bare.check())?;
+        life = place.wait_for(number, || shell.check())?;
         thread::sleep(BETWEEN);
     }
     let decided = wait_for_incidents(processguard, &daemon)?;
     daemon.stop()?;
-    bare.stop()?;
+    shell.stop()?;
     Ok(decided)
 }
 

@@ -39,6 +39,16 @@ pub(super) fn bare_loop(place: &Place) -> Result<Command> {
     Ok(command)
 }
 
+/// A loop that is in no hurry: whoever watches its program has 50 ms to see that it is gone.
+pub(super) fn slow_loop(place: &Place) -> Result<Command> {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "while :; do \"$@\"; sleep 0.05; done", "sh"])
+        .arg(place.program())
+        .arg(place.record());
+    Ok(command)
+}
+
 /// A service directory whose `run` is the program itself: a shell in between would cost another millisecond.
 fn service_directory(place: &Place) -> Result<PathBuf> {
     let directory = place.path("service");
