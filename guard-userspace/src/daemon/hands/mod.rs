@@ -39,6 +39,9 @@ use spawn::{Common, Prepared, RoomInUse, StartError};
 /// The notification socket's name in the runtime directory.
 const NOTIFY_SOCKET: &str = "notify.sock";
 
+/// Open files that daemon and keeper may have: as systemd gives to services at most.
+const OPEN_FILES: u64 = 524_288;
+
 /// Where and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -142,7 +145,9 @@ impl Hands {
         let notify = directory.join(NOTIFY_SOCKET);
         let notices = Notices::bind(&notify).map_err(failed("listen at", &notify))?;
         let rooms = Rooms::open(&settings.cgroup_root)?;
+        // What services inherit is read before it is changed.
         let common = Common::read()?;
+        raise_open_files();
         let launch = launch(&settings, rooms.clone(), common.clone());
         let (logs, kept) = Logs::open(directory.clone(), launch).await;
         let troubles = kept.err().map(|error| no_logs(&error)).into_iter().collect();
@@ -372,6 +377,18 @@ pub(crate) async fn wait_ended(pidfd: OwnedFd) -> io::Result<OwnedFd> {
 pub(crate) fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the `AsyncFd` owns the descriptor, which stays open until it is taken out of the runtime.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, interest) }?)
+}
+
+/// Each instance needs some descriptors: its end, its room, both ends of its log. Services get what we were given.
+pub(crate) fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    let enough = before.maximum.map_or(u64::MAX, |maximum| maximum.max(OPEN_FILES));
+    let limit = Rlimit { current: Some(enough.min(OPEN_FILES)), maximum: Some(enough) };
+    if setrlimit(Resource::Nofile, limit).is_err() {
+        // Without the privilege: as many as we may.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
+    }
 }
 
 /// A parent that ignores SIGCHLD never learns how its children ended, and that is inherited from whoever started us.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use tokio::io::Interest;
@@ -18,6 +19,8 @@ use super::{HELD, READY, SOCKET};
 
 /// How long the keeper may take to answer, or to be there.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may leave its socket full, which holds the daemon up. One that is at work empties it at once.
+const FULL: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How long to leave one alone that is about to be gone.
 const PAUSE: Duration = Duration::from_millis(10);
 /// What a pipe holds: bursts that come faster than a disk takes them. The kernel fills it as it is needed.
@@ -325,8 +328,25 @@ fn hand_over(
 ) -> Result<(), LogsError> {
     let message = Message::Pipe { service: service.to_owned(), instance, target: target.clone() };
     let descriptors: Vec<_> = read.into_iter().map(AsFd::as_fd).collect();
-    wire::send(connection.get_ref(), &message, &descriptors)
-        .map_err(|source| system("hand a log pipe to the keeper", source))
+    let failed = |source| system("hand a log pipe to the keeper", source);
+    loop {
+        match wire::send(connection.get_ref(), &message, &descriptors) {
+            // A thousand services that are started at once: it is reading them.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait_writable(connection).map_err(failed)?
+            }
+            sent => return sent.map_err(failed),
+        }
+    }
+}
+
+fn wait_writable(connection: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    let mut descriptors = [PollFd::new(connection.get_ref(), PollFlags::OUT)];
+    match poll(&mut descriptors, Some(&FULL)) {
+        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn dial(directory: &Path) -> io::Result<OwnedFd> {

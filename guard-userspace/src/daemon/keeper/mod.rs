@@ -16,6 +16,7 @@
 mod logs;
 mod serve;
 mod sink;
+mod slim;
 mod wire;
 
 use std::path::Path;
@@ -48,6 +49,7 @@ pub fn keep(options: Options, announce: impl FnOnce(&Path)) -> Result<(), Error>
     let directory = options.directory.clone();
     let keeper = Keeper::open(options)?;
     announce(&directory);
+    slim::slim();
     keeper.run()
 }
 

@@ -130,6 +130,7 @@ impl Keeper {
         }
         let path = directory.join(SOCKET);
         let listener = listen_at(&path).map_err(failed("listen at", &path))?;
+        crate::daemon::hands::raise_open_files();
         let signals = signals().map_err(failed("listen for signals in", directory))?;
         Ok(Self {
             options,

@@ -272,3 +272,22 @@ fn targets_change_while_the_service_runs() {
     });
     until(|| held.place.rooms.keeper().unwrap().is_empty());
 }
+
+#[test]
+fn a_thousand_services_can_be_started_at_once() {
+    const INSTANCES: u32 = 1000;
+    let held = Runtime::new();
+    runtime().block_on(async {
+        let (mut hands, _notices) = Hands::open(held.settings()).await.unwrap();
+        for instance in 0..INSTANCES {
+            let subject = Subject { instance: Some(instance), ..subject() };
+            drop(hands.prepare(&subject, &held.run("true"), false).unwrap());
+        }
+        assert_eq!(hands.troubles(), [""; 0]);
+        assert_eq!(hands.logged().await.unwrap().0.len(), INSTANCES as usize);
+        // Another daemon gets all of them.
+        let (other, _notices) = Hands::open(held.settings()).await.unwrap();
+        assert_eq!(other.logging().len(), INSTANCES as usize);
+    });
+    until(|| held.place.rooms.keeper().unwrap().is_empty());
+}

@@ -19,7 +19,7 @@ keys! {
         user: Option<At<Account>>,
         /// With which group: a name or a number. Without it: the user's.
         group: Option<At<Account>>,
-        /// The whole environment; only `PATH` has a default.
+        /// The whole environment; only `PATH` has a default, and for a user with an entry in /etc/passwd `HOME`, `LOGNAME`, `SHELL`, `USER`.
         environment: Map<VariableName, Argument> = "{}",
         /// The working directory.
         directory: At<AbsolutePath> = "/",

@@ -13,7 +13,7 @@ pub struct Run {
     pub user: Option<String>,
     /// Group name or number; `None`: the user's.
     pub group: Option<String>,
-    /// The whole environment besides `PATH`, which has a default.
+    /// The whole environment besides `PATH`, which has a default, and `HOME`, `LOGNAME`, `SHELL`, `USER` if a user is named.
     pub environment: BTreeMap<String, String>,
     /// Working directory.
     pub directory: PathBuf,

@@ -38,7 +38,7 @@ pub(super) struct Recipe {
     pub(super) standard: [RawFd; 3],
     /// Files in which `0` is written to enter a group.
     pub(super) groups_to_enter: [RawFd; 4],
-    pub(super) files: Option<libc::rlimit>,
+    pub(super) files: libc::rlimit,
     pub(super) core: Option<libc::rlimit>,
     pub(super) reset_score: bool,
     pub(super) reset_nice: bool,
@@ -269,7 +269,9 @@ fn become_program(recipe: &Recipe) -> Result<(), Step> {
     if recipe.reset_nice {
         call!(Step::Nice, libc::SYS_setpriority, libc::PRIO_PROCESS, 0_usize, 0_usize);
     }
-    for (which, limit) in [(libc::RLIMIT_NOFILE, &recipe.files), (libc::RLIMIT_CORE, &recipe.core)] {
+    for (which, limit) in
+        [(libc::RLIMIT_NOFILE, Some(&recipe.files)), (libc::RLIMIT_CORE, recipe.core.as_ref())]
+    {
         if let Some(limit) = limit {
             let pointer: *const libc::rlimit = limit;
             call!(Step::Limits, libc::SYS_prlimit64, 0, which, pointer, null_mut::<libc::rlimit>());

@@ -1,7 +1,8 @@
 //! Starting a process: all that can be done ahead is in a [`Prepared`]; [`Prepared::start`] is one clone and one exec.
 //!
 //! What a service finds: a session and a control group of its own, `umask` 022, no signal blocked or ignored, no
-//! descriptors but 0 (`/dev/null`), 1 and 2 (its log, or `/dev/null`), `oom_score_adj` and nice value 0. Its environment
+//! descriptors but 0 (`/dev/null`), 1 and 2 (its log, or `/dev/null`), `oom_score_adj` and nice value 0, and the limits that
+//! the daemon was started with. Its environment
 //! is the policy's and `PATH`; if it runs as a named user also `HOME`, `LOGNAME`, `USER` and `SHELL`, as systemd has it;
 //! if it is to say that it is ready, `NOTIFY_SOCKET`. Whoever is dropped to a user other than root gets no privileges by
 //! set-user-ID programs either (`no_new_privs`).
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use guard_core::names::CAPABILITIES;
 use guard_core::policy::model::Run;
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{Resource, WaitId, WaitIdOptions, getrlimit, waitid};
 
 use super::rooms::Room;
 use crate::clock;
@@ -44,6 +45,8 @@ pub(crate) struct Common {
     known: u32,
     reset_score: bool,
     reset_nice: bool,
+    /// Open files: soft and hard limit, as we were given them.
+    files: (u64, u64),
 }
 
 impl Common {
@@ -56,6 +59,8 @@ impl Common {
         let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let number =
             |path: &str| fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i64>().ok());
+        let files = getrlimit(Resource::Nofile);
+        let bound = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
         let last = number("/proc/sys/kernel/cap_last_cap").and_then(|last| u32::try_from(last).ok());
         Ok(Self {
             null: Arc::new(null),
@@ -63,6 +68,7 @@ impl Common {
             known: last.map_or(CAPABILITIES.len(), |last| last as usize + 1).min(64) as u32,
             reset_score: number("/proc/self/oom_score_adj").is_some_and(|score| score != 0),
             reset_nice: rustix::process::nice(0).is_ok_and(|nice| nice != 0),
+            files: (bound(files.current), bound(files.maximum)),
         })
     }
 
@@ -222,6 +228,8 @@ impl Prepared {
         let none = self.common.null.as_raw_fd();
         let log = self.log.as_ref().map_or(none, |log| log.as_raw_fd());
         let limit = |limit: u64| libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        let (rlim_cur, rlim_max) = self.common.files;
+        let inherited = libc::rlimit { rlim_cur, rlim_max };
         let account = self.account.as_ref();
         let recipe = Recipe {
             program: self.program.as_ptr(),
@@ -230,7 +238,7 @@ impl Prepared {
             directory: self.directory.as_ptr(),
             standard: [none, log, log],
             groups_to_enter,
-            files: self.files.map(limit),
+            files: self.files.map_or(inherited, limit),
             core: self.core.map(limit),
             reset_score: self.common.reset_score,
             reset_nice: self.common.reset_nice,

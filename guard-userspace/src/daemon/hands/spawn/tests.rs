@@ -85,6 +85,9 @@ fn privileges_are_dropped() {
 #[test]
 fn limits_hold() {
     let place = Place::new();
+    let files = place.common.files;
+    crate::daemon::hands::raise_open_files();
+    assert_eq!(place.output(&shell("ulimit -n; ulimit -Hn")).0, format!("{}\n{}\n", files.0, files.1));
     let mut run = shell("ulimit -n; ulimit -Hn; ulimit -c; for i in 1 2 3 4 5 6; do sleep 5 & done; wait");
     run.limits = Limits { open_files: Some(77), core: Some(0), processes: Some(4), ..Limits::default() };
     let (started, read) = place.start(&run).unwrap();
