@@ -151,6 +151,13 @@ pub(super) const TABLE: &[Need] = &[
         source: Source::Packages(&["jq"]),
     },
     Need {
+        name: "prometheus",
+        scope: Scope::Test,
+        purpose: "scrapes our metrics",
+        find: || program("prometheus"),
+        source: Source::Packages(&["prometheus"]),
+    },
+    Need {
         name: "promtool",
         scope: Scope::Test,
         purpose: "says what is wrong with our metrics",
