@@ -70,9 +70,12 @@ impl Progress {
 /// The line, instead of what was there.
 fn paint(line: &str) {
     // A narrow terminal would break it into lines that stay.
-    let columns =
-        rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col));
-    let line: String = line.chars().take(columns.max(10) - 1).collect();
+    let columns = match rustix::termios::tcgetwinsize(std::io::stderr()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        // A terminal that does not know how wide it is.
+        _ => 80,
+    };
+    let line: String = line.chars().take(columns - 1).collect();
     // If standard error is closed, nobody wants to know.
     let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
 }

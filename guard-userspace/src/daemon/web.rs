@@ -197,3 +197,68 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Patient<I> {
         Poll::Ready(shut)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+    use hyper::service::service_fn;
+    use hyper::{Request, Response};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(30);
+
+    /// A server of something large, and somebody who asks for it.
+    async fn asked(limits: Limits, lenient: bool) -> (Crowd, DuplexStream) {
+        let (near, mut far) = duplex(1024);
+        let mut crowd = Crowd::new(limits);
+        let service = service_fn(async |_: Request<hyper::body::Incoming>| {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; 1 << 20]))))
+        });
+        crowd.enter(near, service, Arc::new(AtomicBool::new(lenient)));
+        assert!(!crowd.has_room());
+        far.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        (crowd, far)
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_nothing_is_cut_off_and_whoever_may_is_not() {
+        let limits = Limits { connections: 1, head: LONG, stalled: SHORT };
+        let (mut crowd, mut far) = asked(limits, false).await;
+        timeout(LONG, crowd.gone()).await.unwrap();
+        assert!(crowd.has_room());
+        let mut taken = Vec::new();
+        far.read_to_end(&mut taken).await.unwrap();
+        assert!(taken.len() < 1 << 20, "{}", taken.len());
+
+        let (mut crowd, mut far) = asked(limits, true).await;
+        assert!(timeout(4 * SHORT, crowd.gone()).await.is_err(), "it is waited for");
+        let mut all = vec![0; 1 << 20];
+        far.read_exact(&mut all).await.unwrap();
+        crowd.leave().await;
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_is_cut_off() {
+        let limits = Limits { connections: 1, head: SHORT, stalled: LONG };
+        let (near, far) = duplex(1024);
+        let mut crowd = Crowd::new(limits);
+        let service = service_fn(async |_: Request<hyper::body::Incoming>| {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+        });
+        crowd.enter(near, service, Arc::new(AtomicBool::new(false)));
+        timeout(LONG, crowd.gone()).await.unwrap();
+        drop(far);
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_answers_but_not_for_ever() {
+        let limits = Limits { connections: 1, head: LONG, stalled: LONG };
+        let (crowd, far) = asked(limits, false).await;
+        timeout(LONG, crowd.leave()).await.unwrap();
+        drop(far);
+    }
+}

@@ -93,3 +93,53 @@ fn whoever_holds_connections_or_speaks_otherwise_keeps_nobody_out() {
     assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
     drop(silent);
 }
+
+/// Ends with the test, however that ends.
+struct Prometheus(std::process::Child);
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn prometheus_itself_scrapes_and_answers() {
+    let daemon = StandIn::start();
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("prometheus.yml");
+    let target = daemon.metrics;
+    let text = format!(
+        "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\n\
+         scrape_configs: [{{ job_name: pg, static_configs: [{{ targets: ['{target}'] }}] }}]\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    // A port that is free now; Prometheus does not tell which one it was given.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut prometheus = Command::new("prometheus");
+    prometheus.arg(format!("--config.file={}", config.display()));
+    prometheus.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
+    prometheus.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    let prometheus = prometheus.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let _prometheus = Prometheus(prometheus.expect("prometheus: apt-get install prometheus"));
+    let query = |query: &str| {
+        let url = format!("http://127.0.0.1:{port}/api/v1/query");
+        // It is asked again while it starts and until its first scrape: nothing tells when that was.
+        for _ in 0..100 {
+            let mut curl = Command::new("curl");
+            curl.args(["-s", "-G", &url, "--data-urlencode"]);
+            let answer = curl.arg(format!("query={query}")).output().expect("curl: apt-get install curl");
+            let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
+            if let Some(value) = answer["data"]["result"][0]["value"][1].as_str() {
+                return value.to_owned();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        panic!("{query}: no answer");
+    };
+    assert_eq!(query("processguard_service_state{service=\"checkout\",state=\"healthy\"}"), "1");
+    assert_eq!(query("up{job=\"pg\"}"), "1");
+    assert_eq!(query("processguard_sensor_records_lost_total{kind=\"exit\",cause=\"recursion\"}"), "3");
+    assert_eq!(query("histogram_quantile(0.3, processguard_service_recovery_seconds_bucket)"), "0.00475");
+}

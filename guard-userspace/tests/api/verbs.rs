@@ -147,3 +147,26 @@ fn policies_flags_and_approvals() {
     assert!(text.contains("41  nginx    failover\n"), "{text}");
     assert_eq!(printed(&daemon.verb(&["approvals", "approve", "41"])), "nothing waits for approval\n");
 }
+
+/// What a verb writes to a terminal.
+fn on_terminal(daemon: &StandIn, line: &str) -> String {
+    let program = env!("CARGO_BIN_EXE_processguard");
+    let line = format!("{program} {line} --socket {}", daemon.socket.display());
+    // util-linux' own: it gives the program a terminal.
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).stdin(std::process::Stdio::null()).env_remove("NO_COLOR");
+    String::from_utf8(script.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_terminal_has_colours_and_a_line_for_what_takes_long() {
+    let daemon = StandIn::start();
+    assert!(on_terminal(&daemon, "status").contains("\u{1b}[32mhealthy\u{1b}[0m"));
+    // Each look is a tenth of a second after the one before: it takes more than the second that people wait without a word.
+    daemon.script.lock().unwrap().looks = 16;
+    let shown = on_terminal(&daemon, "stop checkout");
+    let painted = shown.matches("\r\u{1b}[K").count();
+    assert!(painted >= 2, "{shown:?}");
+    assert!(shown.contains("| checkout is stopping: an operator stopped it (1."), "{shown:?}");
+    assert!(shown.ends_with("\r\u{1b}[Kcheckout is stopped\r\n"), "the line is gone: {shown:?}");
+}

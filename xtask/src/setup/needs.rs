@@ -154,6 +154,14 @@ pub(super) const TABLE: &[Need] = &[
     },
     Need {
         name: "dbus-daemon",
+        name: "prometheus",
+        scope: Scope::Test,
+        purpose: "scrapes our metrics",
+        find: || program("prometheus"),
+        source: Source::Packages(&["prometheus"]),
+    },
+    Need {
+        name: "promtool",
         scope: Scope::Test,
         purpose: "a bus of the tests' own, on which restarts of units are asked for",
         find: || program("dbus-daemon"),

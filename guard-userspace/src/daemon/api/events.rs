@@ -107,8 +107,11 @@ impl Place {
 
 /// A stream of events.
 pub(super) struct Events {
-    next: Pin<Box<dyn Future<Output = Option<(Bytes, Follower)>> + Send>>,
+    next: Pin<Box<dyn Future<Output = Option<Piece>> + Send>>,
 }
+
+/// A piece of a stream, and who waits for the next one.
+type Piece = (Bytes, Follower);
 
 /// Who follows.
 #[derive(Debug)]

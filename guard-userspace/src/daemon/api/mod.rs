@@ -21,8 +21,6 @@ mod peer;
 mod problem;
 mod router;
 mod routes;
-#[cfg(test)]
-mod tests;
 
 use std::future::Future;
 use std::path::PathBuf;

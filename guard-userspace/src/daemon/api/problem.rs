@@ -12,19 +12,19 @@ use crate::daemon::door::Refusal;
 pub struct Problem {
     /// Which kind of problem: `urn:processguard:problem:not-allowed`. Stable.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Box<str>,
     /// The kind in words.
-    pub title: String,
+    pub title: Box<str>,
     /// The status code of the answer.
     pub status: u16,
     /// The cause.
-    pub detail: String,
+    pub detail: Box<str>,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub remedy: Option<String>,
+    pub remedy: Option<Box<str>>,
     /// All errors of the policies, each in its place, as `processguard policy check` shows them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub diagnostics: Option<String>,
+    pub diagnostics: Option<Box<str>>,
 }
 
 /// What the kinds of problems begin with.
@@ -33,17 +33,17 @@ const URN: &str = "urn:processguard:problem:";
 impl Problem {
     fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("{URN}{kind}"),
-            title: title.to_owned(),
+            kind: format!("{URN}{kind}").into(),
+            title: title.into(),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into(),
             remedy: None,
             diagnostics: None,
         }
     }
 
     fn remedy(self, remedy: &str) -> Self {
-        Self { remedy: Some(remedy.to_owned()), ..self }
+        Self { remedy: Some(remedy.into()), ..self }
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
@@ -126,7 +126,7 @@ impl From<Refusal> for Problem {
                     .remedy("`processguard status SERVICE` shows what stands against it")
             }
             Refusal::Policies(diagnostics) => Self {
-                diagnostics: Some(diagnostics),
+                diagnostics: Some(diagnostics.into()),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "policies", "the policies have errors", said)
                     .remedy("mend them; what held before holds on: nothing was changed")
             },

@@ -10,8 +10,6 @@
 
 mod registry;
 mod rows;
-#[cfg(test)]
-mod tests;
 mod text;
 
 use std::convert::Infallible;
