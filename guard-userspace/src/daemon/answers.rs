@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use guard_core::incident::Incident;
-use guard_core::supervise::{Command, Effect, Input, What};
+use guard_core::policy::model::Origin;
+use guard_core::supervise::{Command, Effect, Input, ServiceFacts, What};
 
 use super::door::{Answer, Generation, Peer, Question, Refusal, Request, Unguarded};
 use super::policies::{self, Accepted};
@@ -69,6 +70,8 @@ impl Daemon {
         self.say("daemon", format!("user {} (process {}) wants: {command:?}", peer.uid, peer.pid));
         self.take_effects();
         let before = self.effects.len();
+        // A number beyond the policy's bounds is told, and the nearest one is taken.
+        let is_scale = matches!(command, Command::Scale { .. });
         self.supervisor.handle(clock::boot_ns(), Input::Command(command));
         self.take_effects();
         let withheld = self.effects.iter().skip(before).find_map(|effect| match effect {
@@ -78,6 +81,10 @@ impl Daemon {
             },
             _ => None,
         });
+        let starts = |facts: ServiceFacts| matches!(facts.policy.origin, Origin::Run(_));
+        if is_scale && self.supervisor.facts_of(&service).is_some_and(starts) {
+            return Ok(Answer::Done);
+        }
         withheld.map_or(Ok(Answer::Done), |why| Err(Refusal::Conflict(format!("{service}: {why}"))))
     }
 

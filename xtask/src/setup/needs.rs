@@ -154,6 +154,12 @@ pub(super) const TABLE: &[Need] = &[
     },
     Need {
         name: "dbus-daemon",
+        scope: Scope::Test,
+        purpose: "a bus of the tests' own, on which restarts of units are asked for",
+        find: || program("dbus-daemon"),
+        source: Source::Packages(&["dbus-daemon"]),
+    },
+    Need {
         name: "prometheus",
         scope: Scope::Test,
         purpose: "scrapes our metrics",
@@ -163,19 +169,23 @@ pub(super) const TABLE: &[Need] = &[
     Need {
         name: "promtool",
         scope: Scope::Test,
-        purpose: "a bus of the tests' own, on which restarts of units are asked for",
-        find: || program("dbus-daemon"),
-        source: Source::Packages(&["dbus-daemon"]),
-        name: "promtool",
         purpose: "says what is wrong with our metrics",
         find: || program("promtool"),
         source: Source::Packages(&["prometheus"]),
     },
     Need {
         name: "curl",
+        scope: Scope::Test,
         purpose: "asks the API as other users",
         find: || program("curl"),
         source: Source::Packages(&["curl"]),
+    },
+    Need {
+        name: "PostgreSQL",
+        scope: Scope::Test,
+        purpose: "the database of the story orders-db",
+        find: postgres,
+        source: Source::Packages(&["postgresql-15", "postgresql-client-15"]),
     },
     Need {
         name: "make",
@@ -345,6 +355,12 @@ fn qemu() -> Option<String> {
     query.args(["--show", "--showformat", "${db:Status-Status}\n"]).args(QEMU_LIBRARIES);
     let states = sh::output(&mut query).ok()?;
     states.lines().all(|state| state == "installed").then(|| "the libraries of a fetched one".to_owned())
+}
+
+/// Debian's version, which is not in the path.
+fn postgres() -> Option<String> {
+    let program = PathBuf::from("/usr/lib/postgresql/15/bin/postgres");
+    program.is_file().then(|| shown(program))
 }
 
 fn bpf_compiler() -> Option<String> {
