@@ -44,7 +44,7 @@ pub(super) async fn run(rooms: Rooms, common: Common, hook: Hook) -> Result<(), 
     let run = guard_core::policy::model::Run { environment, user, ..plain_run(command) };
     // Making a group and becoming a program may both take a while.
     let started = spawn_blocking(move || {
-        let room = RoomInUse::new(rooms.make_hook().map_err(|error| error.to_string())?);
+        let room = RoomInUse::new(rooms.make_hook().map_err(|error| error.to_string())?, &run.limits);
         let prepared =
             common.prepare(&run, room, Some(Arc::new(write)), None).map_err(|error| error.to_string())?;
         let started = prepared.start().map_err(|error| error.to_string())?;

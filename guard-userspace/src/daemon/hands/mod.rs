@@ -210,7 +210,7 @@ impl Hands {
 
     fn make_room(&self, subject: &Subject, run: &Run) -> Result<RoomInUse, RoomError> {
         let room = self.rooms.make(&subject.service, subject.instance.unwrap_or(0), &run.limits)?;
-        Ok(RoomInUse::new(room))
+        Ok(RoomInUse::new(room, &run.limits))
     }
 
     fn target(&self, subject: &Subject, target: &LogTarget) -> Target {
@@ -409,7 +409,7 @@ fn launch(settings: &Settings, rooms: Rooms, common: Common) -> keeper::Launch {
     let run = plain_run(command);
     Box::new(move |output| {
         let room = rooms.keeper().map_err(|error| error.to_string())?;
-        let room = RoomInUse::new(room);
+        let room = RoomInUse::new(room, &run.limits);
         let prepared =
             common.prepare(&run, room, Some(Arc::new(output)), None).map_err(|error| error.to_string())?;
         prepared.start().map(|started| started.pidfd).map_err(|error| error.to_string())

@@ -36,7 +36,8 @@ impl Place {
     pub(crate) fn start(&self, run: &Run) -> Result<(Started, OwnedFd), StartError> {
         let room = self.rooms.make("test", 0, &run.limits)?;
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        let prepared = self.common.prepare(run, RoomInUse::new(room), Some(Arc::new(write)), None)?;
+        let prepared =
+            self.common.prepare(run, RoomInUse::new(room, &run.limits), Some(Arc::new(write)), None)?;
         Ok((prepared.start()?, read))
     }
 
@@ -151,7 +152,8 @@ fn a_prepared_start_that_is_given_up_leaves_no_room() {
     let place = Place::new();
     let room = place.rooms.make("test", 0, &Limits::default()).unwrap();
     let path = room.path().to_owned();
-    let prepared = place.common.prepare(&shell("true"), RoomInUse::new(room), None, None).unwrap();
+    let prepared =
+        place.common.prepare(&shell("true"), RoomInUse::new(room, &Limits::default()), None, None).unwrap();
     assert!(path.exists() && prepared.room().is_some());
     drop(prepared);
     assert!(!path.exists());

@@ -92,6 +92,12 @@ impl Room {
         &self.twin_procs
     }
 
+    /// Where a thread writes `0` to be in the twins by itself.
+    pub(crate) fn twin_tasks(&self) -> io::Result<Vec<File>> {
+        let open = |twin: &PathBuf| File::options().write(true).open(twin.join("tasks"));
+        self.twins.iter().map(open).collect()
+    }
+
     /// Whether nobody is in it or below it. A group that was removed is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -9,6 +9,7 @@
 
 mod account;
 mod child;
+mod entrant;
 mod error;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use guard_core::names::CAPABILITIES;
-use guard_core::policy::model::Run;
+use guard_core::policy::model::{Limits, Run};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, WaitId, WaitIdOptions, getrlimit, waitid};
 
@@ -30,6 +31,7 @@ use super::rooms::Room;
 use crate::clock;
 use account::Account;
 use child::{Recipe, Stack};
+use entrant::Entrant;
 pub use error::{StartError, Step};
 
 /// `PATH`, unless the policy has one: what systemd gives to services.
@@ -116,21 +118,29 @@ impl Common {
 
 /// A room for a process to come: removed again, if none comes.
 #[derive(Debug)]
-pub(super) struct RoomInUse(Option<Arc<Room>>);
+pub(super) struct RoomInUse {
+    room: Option<Arc<Room>>,
+    entrant: Option<Entrant>,
+}
 
 impl RoomInUse {
-    pub(super) fn new(room: Room) -> Self {
-        Self(Some(Arc::new(room)))
+    /// `limits`: those of its process, its service's among them.
+    pub(super) fn new(room: Room, limits: &Limits) -> Self {
+        let entrant = Entrant::new(&room, limits);
+        Self { room: Some(Arc::new(room)), entrant }
     }
 
     fn room(&self) -> Option<&Arc<Room>> {
-        self.0.as_ref()
+        self.room.as_ref()
     }
 }
 
 impl Drop for RoomInUse {
     fn drop(&mut self) {
-        if let Some(room) = self.0.take()
+        if let Some(entrant) = self.entrant.take() {
+            entrant.leave();
+        }
+        if let Some(room) = self.room.take()
             && let Err(error) = room.remove()
         {
             tracing::warn!("{error}");
@@ -191,21 +201,27 @@ impl Prepared {
     ///
     /// # Errors
     /// If it could not become the program: nothing of it is left then.
-    pub fn start(self) -> Result<Started, StartError> {
-        match self.make(true) {
-            Err(StartError::Clone { source }) if is_unknown(&source) => self.make(false),
-            made => made,
+    pub fn start(mut self) -> Result<Started, StartError> {
+        match self.room.entrant.take() {
+            Some(entrant) => entrant.start(Box::new(self)),
+            None => self.start_here(false),
         }
-        .map(|(pid, pidfd, clone_ns)| (pid, pidfd, clone_ns, clock::boot_ns()))
-        .and_then(|(pid, pidfd, clone_ns, exec_ns)| {
-            let mut room = self.room;
-            let room = room.0.take().ok_or(StartError::Empty)?;
-            Ok(Started { pid, pidfd, room, clone_ns, exec_ns })
-        })
+    }
+
+    /// `is_inside`: this thread is in the room's twins already.
+    fn start_here(mut self, is_inside: bool) -> Result<Started, StartError> {
+        let made = match self.make(true, is_inside) {
+            Err(StartError::Clone { source }) if is_unknown(&source) => self.make(false, is_inside),
+            made => made,
+        };
+        let (pid, pidfd, clone_ns) = made?;
+        let exec_ns = clock::boot_ns();
+        let room = self.room.room.take().ok_or(StartError::Empty)?;
+        Ok(Started { pid, pidfd, room, clone_ns, exec_ns })
     }
 
     /// `directly`: it is made in its room; otherwise it enters it by itself.
-    fn make(&self, directly: bool) -> Result<(u32, OwnedFd, u64), StartError> {
+    fn make(&self, directly: bool, is_inside: bool) -> Result<(u32, OwnedFd, u64), StartError> {
         let room = self.room.room().ok_or(StartError::Empty)?;
         let entrance = if directly {
             None
@@ -217,7 +233,8 @@ impl Prepared {
             })?)
         };
         let mut groups_to_enter: [RawFd; 4] = [-1; 4];
-        let files = entrance.iter().chain(room.twin_procs());
+        let twins = room.twin_procs().iter().filter(|_| !is_inside);
+        let files = entrance.iter().chain(twins);
         for (place, file) in groups_to_enter.iter_mut().zip(files) {
             *place = file.as_raw_fd();
         }

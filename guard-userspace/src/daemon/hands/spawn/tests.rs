@@ -50,7 +50,7 @@ fn the_environment_is_what_the_policy_says() {
     assert!(named.starts_with("HOME=/elsewhere\nLOGNAME=nobody\nPATH=/x\nSHELL=/"), "{named}");
     assert!(named.ends_with("USER=nobody\n"), "{named}");
 
-    let room = RoomInUse::new(place.rooms.make("test", 0, &Limits::default()).unwrap());
+    let room = RoomInUse::new(place.rooms.make("test", 0, &Limits::default()).unwrap(), &Limits::default());
     let plain = plain_run(vec!["/usr/bin/env".into()]);
     let prepared = place.common.prepare(&plain, room, None, Some(Path::new("/run/x.sock"))).unwrap();
     let environment: Vec<_> = prepared.environment.iter().map(|text| text.to_str().unwrap()).collect();
@@ -170,12 +170,34 @@ fn each_reason_is_said() {
 #[test]
 fn a_process_can_enter_its_room_by_itself() {
     let place = Place::new();
-    let room = RoomInUse::new(place.rooms.make("test", 0, &Limits::default()).unwrap());
+    let room = RoomInUse::new(place.rooms.make("test", 0, &Limits::default()).unwrap(), &Limits::default());
     let run = shell("grep ^0:: /proc/self/cgroup | grep -q /test.0. || exit 9");
     let prepared = place.common.prepare(&run, room, None, None).unwrap();
-    let (_, pidfd, _) = prepared.make(false).unwrap();
+    let (_, pidfd, _) = prepared.make(false, false).unwrap();
     wait(&pidfd);
     assert_eq!(exits::reap(&pidfd), Some(0));
+}
+
+#[test]
+fn a_limited_process_is_in_its_room_everywhere() {
+    let place = Place::new();
+    // With a thread that goes ahead, and without one.
+    for processes in [10, 1] {
+        let mut run = plain_run(vec!["/bin/cat".into(), "/proc/self/cgroup".into()]);
+        run.limits = Limits { processes: Some(processes), memory: Some(64 << 20), ..Limits::default() };
+        let (text, status) = place.output(&run);
+        assert_eq!(status, Some(0));
+        let room = format!(":/{}/test.0.", place.root.display());
+        for controller in ["pids", "memory", ""] {
+            // Where v2 has the controller there is only its line.
+            let mut lines = text.lines().filter(|line| line.split(':').nth(1) == Some(controller));
+            assert!(lines.all(|line| line.contains(&room)), "{text}");
+        }
+    }
+    let room = place.rooms.make("test", 0, &Limits { processes: Some(10), ..Limits::default() }).unwrap();
+    let path = room.path().to_owned();
+    drop(RoomInUse::new(room, &Limits { processes: Some(10), ..Limits::default() }));
+    assert!(!path.exists(), "who went ahead has come back");
 }
 
 /// No gate: the machine may be busy. The figures are for whoever changes the way of starting.
@@ -185,7 +207,8 @@ fn starts_are_about_as_fast_as_those_of_the_standard_library() {
     let place = Place::new();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        let room = RoomInUse::new(place.rooms.make("test", 0, &Limits::default()).unwrap());
+        let room =
+            RoomInUse::new(place.rooms.make("test", 0, &Limits::default()).unwrap(), &Limits::default());
         let run = plain_run(vec!["/bin/true".into()]);
         let prepared = place.common.prepare(&run, room, None, None).unwrap();
         let began = Instant::now();
@@ -205,7 +228,7 @@ fn starts_are_about_as_fast_as_those_of_the_standard_library() {
     let mut limited = Vec::new();
     for _ in 0..STARTS {
         let limits = Limits { processes: Some(10), ..Limits::default() };
-        let room = RoomInUse::new(place.rooms.make("test", 0, &limits).unwrap());
+        let room = RoomInUse::new(place.rooms.make("test", 0, &limits).unwrap(), &limits);
         let run = plain_run(vec!["/bin/true".into()]);
         let prepared = place.common.prepare(&run, room, None, None).unwrap();
         let began = Instant::now();
