@@ -27,12 +27,15 @@ pub struct Seen {
     pub open_files: u32,
 }
 
-/// Programs and units that nobody takes for a service's name.
+/// What a service is called whose program and unit have no letter that a name can have.
 const NAMELESS: &str = "service";
 
 /// A policy for a process, as the text of a document. It is always one that the reader accepts.
 #[must_use]
 pub fn draft(seen: &Seen) -> String {
+    // As the kernel marks a program that was replaced on disk.
+    let exe = seen.exe.trim_end_matches(" (deleted)").to_owned();
+    let seen = &Seen { exe, ..seen.clone() };
     let name = name(seen);
     // What the language has no words for is left out, the least telling first.
     let selectors = [selector(seen, true), selector(seen, false), vec![text("exe", "/path/to/the/program")]];
@@ -164,7 +167,7 @@ fn threshold(signal: &str, above: &str) -> Outline {
 fn name(seen: &Seen) -> String {
     let unit = seen.unit.as_deref().and_then(|unit| unit.strip_suffix(".service"));
     let unit = unit.filter(|unit| !unit.starts_with("user@"));
-    let program = seen.exe.rsplit('/').next().map(|program| program.trim_end_matches(" (deleted)"));
+    let program = seen.exe.rsplit('/').next();
     let container =
         seen.container.as_ref().map(|(_, name)| name.as_str()).filter(|name| !is_container_id(name));
     let names = container.into_iter().chain(unit).chain(program);

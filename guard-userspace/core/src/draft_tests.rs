@@ -77,6 +77,8 @@ fn a_session_is_no_way_to_restart_something() {
     let (text, service) = read(&Seen { unit: Some("session-3.scope".to_owned()), ..nginx() });
     let Origin::Adopt(adopt) = &service.origin else { panic!("{text}") };
     assert_eq!(adopt.restart_via, None);
+    let replaced = read(&Seen { exe: "/usr/sbin/nginx (deleted)".to_owned(), unit: None, ..nginx() }).1;
+    assert_eq!(replaced.name, "nginx");
     assert_eq!(read(&Seen::default()).1.name, NAMELESS, "of nothing there is a draft too");
 }
 

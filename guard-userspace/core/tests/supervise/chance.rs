@@ -183,6 +183,7 @@ fn policies(variant: u8) -> (Vec<Service>, Host) {
 
 fn play(chances: &[Chance], seed: u64) -> World {
     let mut world = World::new(seed);
+    world.mortal = false;
     let (services, host) = policies(0);
     world.policies_on(services, host);
     for &chance in chances {

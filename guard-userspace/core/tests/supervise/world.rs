@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) store: Store,
     /// It is killed before it does what it decides next.
     pub(crate) doomed: Option<Doom>,
+    /// It may be killed, so it saves what it decides.
+    pub(crate) mortal: bool,
     pub(crate) dead: Option<Dead>,
     /// What is told of incidents.
     pub(crate) chronicle: Chronicle,
@@ -105,6 +107,7 @@ impl World {
             seed,
             store: Store::default(),
             doomed: None,
+            mortal: true,
             dead: None,
             chronicle: Chronicle::default(),
         }
@@ -303,7 +306,9 @@ impl World {
     }
 
     pub(crate) fn obey(&mut self) {
-        self.store.write(self.supervisor.take_changes());
+        if self.mortal {
+            self.store.write(self.supervisor.take_changes());
+        }
         if self.is_last_turn() {
             return self.dies_now();
         }
