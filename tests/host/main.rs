@@ -4,6 +4,7 @@
 
 mod attach;
 mod cgroups;
+mod daemon;
 mod exec;
 mod exit;
 mod faults;

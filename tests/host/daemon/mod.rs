@@ -1,0 +1,1 @@
+//! The daemon on real processes: what it keeps, what it survives, what it says.
