@@ -158,7 +158,13 @@ impl Daemon {
         self.tally.retain(|service| known.contains(service));
         self.sketches.keep(|service| known.contains(service));
         self.supervisor.handle(now_ns, Input::Policies(Arc::clone(&set)));
-        let living: Vec<_> = self.holder.core().processes().living().cloned().collect();
+        self.tell_of_the_living(now_ns);
+    }
+
+    /// All processes, parents before their children.
+    pub(super) fn tell_of_the_living(&mut self, now_ns: u64) {
+        let mut living: Vec<_> = self.holder.core().processes().living().cloned().collect();
+        living.sort_unstable_by_key(|process| process.id.start_ns);
         living.iter().for_each(|process| self.supervisor.handle(now_ns, Input::Found(process)));
     }
 

@@ -92,7 +92,7 @@ pub(super) async fn open(
     let found = resume::find(&holder, &recording, &mains, rooms, ends);
     let mut daemon = Daemon {
         supervisor: Supervisor::new(Supervising { seed: seed(boot), clock: wall(stamp) }),
-        incidents: Incidents::new(recovered.last_incident),
+        incidents: Incidents::new(recovered.last_incident + 1),
         generations: held,
         flags: Flags::restored(flags(&state)),
         exits: Exits::new()
@@ -273,8 +273,7 @@ impl Daemon {
         self.supervisor
             .restore(now_ns, &set, before, &|subject| found.life(subject))
             .map_err(|error| Failure::Daemon(error.to_string()))?;
-        let living: Vec<_> = self.holder.core().processes().living().cloned().collect();
-        living.iter().for_each(|process| self.supervisor.handle(now_ns, Input::Found(process)));
+        self.tell_of_the_living(now_ns);
         self.incidents.reconcile(now_ns, &self.supervisor.facts());
         for facts in self.supervisor.facts() {
             for instance in &facts.instances {

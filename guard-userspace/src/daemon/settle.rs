@@ -63,10 +63,16 @@ impl Daemon {
         }
         while let Some(event) = self.holder.poll_event() {
             self.tally.event(&event);
-            let process = event.action.process();
-            let whose = process.and_then(|process| self.supervisor.whose(process.id));
             self.note_own_child(&event);
-            self.incidents.event(&event, whose.clone());
+            let id = event.action.process().map(|process| process.id);
+            // Whoever ends belongs to nobody afterwards; whoever begins, not before.
+            let ends = matches!(event.action, Action::Exit { .. });
+            let before = id.filter(|_| ends).and_then(|id| self.supervisor.whose(id));
+            if let (Some((subject, true)), Action::Exit { exit, .. }) = (&before, &event.action) {
+                self.last_end.insert(subject.clone(), tally::cause(exit));
+            }
+            self.supervisor.handle(clock::boot_ns(), Input::Event(&event));
+            let whose = before.or_else(|| self.supervisor.whose(id.filter(|_| !ends)?));
             match &whose {
                 Some((subject, is_main)) if is_news(&event, *is_main) => {
                     self.teller.event(&event, Some(subject))
@@ -76,10 +82,7 @@ impl Daemon {
                 }
                 _ => {}
             }
-            if let (Some((subject, true)), Action::Exit { exit, .. }) = (&whose, &event.action) {
-                self.last_end.insert(subject.clone(), tally::cause(exit));
-            }
-            self.supervisor.handle(clock::boot_ns(), Input::Event(&event));
+            self.incidents.event(&event, whose);
             if let Action::Exit { process, .. } = &event.action {
                 self.has_ended(process.id);
             }
