@@ -254,7 +254,7 @@ impl Hands {
     /// What the keeper counted, for all instances; for a task of its own.
     pub fn logged(
         &self,
-    ) -> impl Future<Output = Result<(Vec<keeper::Count>, u64), LogsError>> + Send + 'static {
+    ) -> impl Future<Output = Result<(Vec<keeper::Count>, u64), LogsError>> + Send + use<> {
         let directory = self.settings.runtime_dir.clone();
         async move { keeper::ask(&directory).await }
     }
@@ -344,7 +344,7 @@ impl Hands {
 
     /// Runs a command in a room of its own, which is killed as a whole at the timeout; for a task of its own. The error
     /// has the end of what it wrote.
-    pub fn run_hook(&self, hook: Hook) -> impl Future<Output = Result<(), String>> + Send + 'static {
+    pub fn run_hook(&self, hook: Hook) -> impl Future<Output = Result<(), String>> + Send + use<> {
         hook::run(self.rooms.clone(), self.common.clone(), hook)
     }
 }
