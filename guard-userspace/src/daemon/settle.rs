@@ -29,12 +29,16 @@ impl Daemon {
                 self.supervisor.handle_timeout(now_ns);
             }
             self.take_effects();
-            self.put_down();
+            let is_down = self.put_down();
             if self.effects.is_empty() {
                 return Ok(());
             }
             for effect in std::mem::take(&mut self.effects) {
                 match effect {
+                    Effect::Act(plan) if !is_down && plan.act && self.touches_the_living(&plan.deed) => {
+                        let why = "what is done to the living must be written down first, and cannot be";
+                        self.carried(plan, Err(why.to_owned()));
+                    }
                     Effect::Act(plan) => self.act(plan)?,
                     Effect::Ask(question) => self.ask(question),
                     Effect::Tell(notice) => self.notice(&notice),
@@ -188,8 +192,8 @@ impl Daemon {
     }
 
     /// What changed and what is intended is put down, before any of it is done: durable for our own death if it only starts what is
-    /// dead, for the host's if it touches who lives.
-    fn put_down(&mut self) {
+    /// dead, for the host's if it touches who lives. Gives whether that worked.
+    fn put_down(&mut self) -> bool {
         self.follow_incidents();
         let changes = self.supervisor.take_changes();
         let stamp = self.teller.stamp();
@@ -217,11 +221,13 @@ impl Daemon {
                 text: format!("{} {}", plan.deed, plan.because),
             });
         }
-        if self.state.write(batch) {
+        let is_down = self.state.write(batch);
+        if is_down {
             for id in std::mem::take(&mut self.to_forget) {
                 self.holder.forget(id);
             }
         }
+        is_down
     }
 
     /// A service as it is put down.
