@@ -26,8 +26,10 @@ use crate::{
 /// p99, from death to decision.
 const DECIDED_MS: f64 = 1.0;
 
-/// Deaths; p99 is then the second worst.
-const KILLS: usize = 200;
+/// Daemons, and deaths under each: all of its deaths are one incident, a crash loop, whose timeline holds 256 moments. p99 is then
+/// the second worst of 200.
+const DAEMONS: usize = 5;
+const KILLS: usize = 40;
 
 /// For the daemon's own book-keeping.
 const BETWEEN: Duration = Duration::from_millis(40);
@@ -37,6 +39,14 @@ const TOLD: Duration = Duration::from_secs(10);
 
 /// Milliseconds from each death to its decision.
 pub(super) fn measure(processguard: &Path, victim: &Path) -> Result<Vec<f64>> {
+    let mut decided = Vec::new();
+    for _ in 0..DAEMONS {
+        decided.extend(under_one(processguard, victim)?);
+    }
+    Ok(decided)
+}
+
+fn under_one(processguard: &Path, victim: &Path) -> Result<Vec<f64>> {
     let place = Place::new("adopted", victim)?;
     let policy = format!(
         "version: processguard/v1\nservice: victim\nadopt: {{ exe: {}, restart_via: {{ command: [/bin/true] }} }}\n\
@@ -67,7 +77,7 @@ fn wait_for_incidents(processguard: &Path, daemon: &Daemon) -> Result<Vec<f64>> 
             return Ok(decided);
         }
         if Instant::now() > deadline {
-            bail!("{KILLS} deaths, but {} incidents with a death and a decision", decided.len());
+            bail!("{KILLS} deaths, but {} of them have a decision", decided.len());
         }
         thread::sleep(Duration::from_millis(100));
     }
@@ -77,18 +87,25 @@ fn wait_for_incidents(processguard: &Path, daemon: &Daemon) -> Result<Vec<f64>> 
 fn read(text: &str) -> Result<Vec<f64>> {
     let document: Value = serde_json::from_str(text).context("incidents --json")?;
     let incidents = document.get("incidents").and_then(Value::as_array).context("no incidents")?;
-    Ok(incidents.iter().filter_map(death_to_decision).collect())
+    Ok(incidents.iter().flat_map(deaths_to_decisions).collect())
 }
 
-fn death_to_decision(incident: &Value) -> Option<f64> {
-    let timeline = incident.get("timeline")?.as_array()?;
-    let first = |kind: &str| {
-        let mut entries =
-            timeline.iter().filter(|entry| entry.get("kind").is_some_and(|found| found == kind));
-        entries.next()?.get("after_opened_ns")?.as_i64()
-    };
-    let (death, decision) = (first("death")?, first("decision")?);
-    Some((decision - death) as f64 / 1e6)
+/// From each death to the first decision after it.
+fn deaths_to_decisions(incident: &Value) -> Vec<f64> {
+    let mut decided = Vec::new();
+    let mut death = None;
+    for entry in incident.get("timeline").and_then(Value::as_array).into_iter().flatten() {
+        let at = entry.get("after_opened_ns").and_then(Value::as_i64);
+        match entry.get("kind").and_then(Value::as_str) {
+            Some("death") => death = at,
+            Some("decision") => {
+                let took = at.zip(death.take());
+                decided.extend(took.map(|(decision, death)| (decision - death) as f64 / 1e6));
+            }
+            _ => {}
+        }
+    }
+    decided
 }
 
 /// What the envelope says of it.
@@ -107,12 +124,13 @@ mod tests {
     use super::read;
 
     #[test]
-    fn only_incidents_with_a_death_and_a_decision_count() {
+    fn each_death_counts_with_the_decision_after_it() {
         let moment = |kind: &str, ns: i64| format!(r#"{{"kind":"{kind}","after_opened_ns":{ns}}}"#);
-        let death = format!("[{},{}]", moment("death", 0), moment("decision", 250_000));
+        let twice = [moment("death", 500_000), moment("decision", 600_000)].join(",");
+        let death = format!("[{},{},{twice}]", moment("death", 0), moment("decision", 250_000));
         let answer = format!("[{},{}]", moment("bad_answer", 0), moment("decision", 90_000));
         let text = format!(r#"{{"incidents":[{{"timeline":{death}}},{{"timeline":{answer}}}]}}"#);
-        assert_eq!(read(&text).unwrap(), [0.25]);
+        assert_eq!(read(&text).unwrap(), [0.25, 0.1]);
         assert!(read("[]").is_err());
     }
 }
