@@ -170,6 +170,7 @@ impl Failure {
     fn remedy(&self) -> Option<Cow<'static, str>> {
         let fixed = match self {
             Self::Client(error) => return error.remedy().map(Cow::Owned),
+            Self::State(error) => return Some(Cow::Owned(error.remedy())),
             Self::Metrics(error) => Some(error.remedy()),
             Self::Output(error) => Some(error.remedy()),
             Self::Recording(error) => Some(error.remedy()),
@@ -181,7 +182,6 @@ impl Failure {
             Self::Usage(_)
             | Self::Sensor(_)
             | Self::Keeper(_)
-            | Self::State(_)
             | Self::Hands(_)
             | Self::Daemon(_)
             | Self::System { .. } => None,

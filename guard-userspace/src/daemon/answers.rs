@@ -7,13 +7,20 @@ use guard_core::incident::Incident;
 use guard_core::policy::model::Origin;
 use guard_core::supervise::{Command, Effect, Input, ServiceFacts, What};
 
+use tokio::sync::oneshot;
+
 use super::door::{Answer, Generation, Peer, Question, Refusal, Request, Unguarded};
 use super::policies::{self, Accepted};
-use super::state::{KeptIncident, StateError};
+use super::state::{Durability, KeptIncident, StateError, View, Wanted};
 use super::turn::Daemon;
 use super::{generations, listening};
-use crate::clock;
+use crate::clock::{self, Stamp};
 use crate::show::escape;
+
+/// The counter that says of which generation the files are that hold: after a rollback, an earlier one.
+pub(super) const ORIGIN: &str = "origin";
+
+type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 
 impl Daemon {
     /// Answers.
@@ -21,16 +28,13 @@ impl Daemon {
         let Request { question, peer, reply } = request;
         let answer = match question {
             Question::Services => Ok(Answer::Services(self.supervisor.facts())),
-            Question::Incidents { service, open, limit } => self
-                .state
-                .incidents(service.as_deref(), open, limit)
-                .map(|kept| Answer::Incidents(kept.into_iter().map(|kept| self.of_this_boot(kept)).collect()))
-                .map_err(failed),
-            Question::Incident(id) => self
-                .state
-                .incident(id)
-                .map(|kept| Answer::Incidents(kept.into_iter().map(|kept| self.of_this_boot(kept)).collect()))
-                .map_err(failed),
+            Question::Incidents { service, open, limit } => {
+                let wanted = Wanted { service, open, limit };
+                return self.read_incidents(reply, move |view| view.incidents(&wanted));
+            }
+            Question::Incident(id) => {
+                return self.read_incidents(reply, move |view| Ok(view.incident(id)?.into_iter().collect()));
+            }
             Question::Daemon => Ok(Answer::Daemon(Box::new(self.facts()))),
             Question::Unguarded => self.unguarded().map(Answer::Unguarded),
             Question::Draft(pid) => super::drafts::of(pid).map(Answer::Text),
@@ -88,11 +92,40 @@ impl Daemon {
         withheld.map_or(Ok(Answer::Done), |why| Err(Refusal::Conflict(format!("{service}: {why}"))))
     }
 
+    /// Incidents are read by the state's own thread, which answers by itself.
+    fn read_incidents(
+        &mut self,
+        reply: Reply,
+        read: impl FnOnce(&View<'_>) -> Result<Vec<KeptIncident>, StateError> + Send + 'static,
+    ) {
+        // What changed within this turn is part of the answer.
+        self.put_down();
+        let stamp = self.teller.stamp();
+        let told = self.state.read(move |view| {
+            let incidents =
+                read(view).map(|kept| kept.into_iter().map(|kept| of_this_boot(kept, stamp)).collect());
+            let _ = reply.send(incidents.map(Answer::Incidents).map_err(failed));
+        });
+        if let Err(error) = told {
+            tracing::error!("{}", error.advice());
+        }
+    }
+
+    /// Reads from the database at once: some milliseconds.
+    fn look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (sender, seen) = std::sync::mpsc::channel();
+        self.state.read(move |view| drop(sender.send(read(view)))).map_err(failed)?;
+        seen.recv().map_err(|_gone| Refusal::Gone)?.map_err(failed)
+    }
+
     fn set_flag(&mut self, name: &str, on: bool) -> Result<Answer, Refusal> {
         let mut flags = self.flags.clone();
         flags.set(name, on)?;
-        let off = serde_json::to_string(flags.off()).map_err(|error| Refusal::Failed(error.to_string()))?;
-        self.state.put("flags", &off).map_err(failed)?;
+        let mut together = self.state.together();
+        self.state.write(together.put_flag(name, on), Durability::Power).map_err(failed)?;
         self.flags = flags;
         self.say("flag", format!("flag {name} is {}", if on { "on" } else { "off" }));
         Ok(Answer::Flags(self.flags.all()))
@@ -107,15 +140,16 @@ impl Daemon {
     /// The generation before holds again, as a new one.
     pub(super) fn rollback(&mut self, why: &str) -> Result<Generation, Refusal> {
         let current = self.generations.current().number;
-        let kept = self.state.generations().map_err(failed)?;
+        let kept = self.look(|view| view.generations())?;
         let before = kept.iter().find(|generation| generation.number < self.generations.origin());
         let Some(before) = before.map(|generation| generation.number) else {
             return Err(Refusal::Conflict(format!("there is no generation before {current}")));
         };
-        let files = self.state.generation_files(before).map_err(failed)?.unwrap_or_default();
+        let files = self.look(move |view| view.files(before))?.unwrap_or_default();
         let accepted = policies::again(&files)?;
         let generation = self.adopt(accepted, format!("rollback to {before}: {why}"), false)?;
-        self.state.put("origin", &before.to_string()).map_err(failed)?;
+        let mut together = self.state.together();
+        self.state.write(together.put_counter(ORIGIN, before), Durability::Power).map_err(failed)?;
         self.generations.came_from(before);
         Ok(generation)
     }
@@ -131,11 +165,13 @@ impl Daemon {
         if *accepted.set == **self.generations.set() {
             return Ok(self.shown(self.generations.current().clone(), now_ns));
         }
-        let newest = self.state.generations().map_err(failed)?.first().map_or(0, |newest| newest.number);
+        let newest = self.generations.newest();
         let unix_ns = self.teller.stamp().unix_ns(now_ns);
         let generation = generations::after(newest, self.generations.set(), &accepted, why, unix_ns);
         super::fail::point("reload.before");
-        self.state.put_generation(&generation, &accepted.texts).map_err(failed)?;
+        let mut together = self.state.together();
+        together.put_generation(&generation, &accepted.texts).put_counter(ORIGIN, generation.number);
+        self.state.write(&mut together, Durability::Power).map_err(failed)?;
         super::fail::point("reload.after");
         let message = format!(
             "generation {} holds ({}): {}",
@@ -184,7 +220,7 @@ impl Daemon {
 
     fn kept_generations(&self) -> Result<Vec<Generation>, Refusal> {
         let now_ns = clock::boot_ns();
-        let kept = self.state.generations().map_err(failed)?;
+        let kept = self.look(|view| view.generations())?;
         Ok(kept.into_iter().map(|generation| self.shown(generation, now_ns)).collect())
     }
 
@@ -193,16 +229,6 @@ impl Daemon {
         let until_ns = self.generations.trial.until_ns(now_ns).filter(|_| active);
         let trial_until_unix_ns = until_ns.map(|until_ns| self.teller.stamp().unix_ns(until_ns));
         Generation { active, trial_until_unix_ns, ..generation }
-    }
-
-    /// Times of an earlier boot become those of this one, so that they are the same on the calendar.
-    fn of_this_boot(&self, kept: KeptIncident) -> Incident {
-        let shift_ns = kept.unix_offset_ns.saturating_sub(self.teller.stamp().utc_offset_ns);
-        let mut incident = kept.incident;
-        if kept.is_of_another_boot {
-            incident.shift(shift_ns);
-        }
-        incident
     }
 
     /// Processes that listen, and that no policy guards.
@@ -230,8 +256,17 @@ impl Daemon {
     }
 }
 
+/// Times of an earlier boot become those of this one, so that they are the same on the calendar.
+pub(super) fn of_this_boot(kept: KeptIncident, now: Stamp) -> Incident {
+    let KeptIncident { mut incident, stamp } = kept;
+    if stamp.boot != now.boot {
+        incident.shift(stamp.utc_offset_ns.saturating_sub(now.utc_offset_ns));
+    }
+    incident
+}
+
 pub(super) fn failed(error: StateError) -> Refusal {
-    Refusal::Failed(error.to_string())
+    Refusal::Failed(error.advice())
 }
 
 pub(super) fn no_service(service: &str) -> Refusal {

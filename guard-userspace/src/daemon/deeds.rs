@@ -68,6 +68,7 @@ impl Daemon {
             Deed::Signal { target, signal, all } => {
                 self.hands.signal(*target, self.lives.room(*target), (*signal, *all), plan.id)
             }
+            deed if self.is_done_already(deed) => Ok(()),
             Deed::Kill { target, kill } => self.hands.kill(*target, self.lives.room(*target), *kill, plan.id),
             Deed::Freeze(target) => self.hands.freeze(*target, self.lives.room(*target)),
             Deed::Thaw(target) => self.hands.thaw(*target, self.lives.room(*target)),

@@ -18,7 +18,7 @@ impl Daemon {
         let sensor = self.holder.sensor();
         let troubles = self.troubles.iter().cloned();
         let troubles = troubles.chain(self.hands.troubles().iter().cloned());
-        let troubles = troubles.chain(self.state.trouble().map(ToOwned::to_owned));
+        let troubles = troubles.chain(self.state.trouble());
         DaemonFacts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: self.own_pid,

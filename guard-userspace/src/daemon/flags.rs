@@ -23,17 +23,12 @@ pub(super) struct Flags {
 
 impl Flags {
     /// As they were put down.
-    pub(super) fn restored(off: Vec<String>) -> Self {
-        Self { off }
+    pub(super) fn restored(set: &[(String, bool)]) -> Self {
+        Self { off: set.iter().filter(|(_, on)| !on).map(|(name, _)| name.clone()).collect() }
     }
 
     pub(super) fn is_on(&self, name: &str) -> bool {
         !self.off.iter().any(|off| off == name)
-    }
-
-    /// Those that are off.
-    pub(super) fn off(&self) -> &[String] {
-        &self.off
     }
 
     pub(super) fn set(&mut self, name: &str, on: bool) -> Result<(), Refusal> {

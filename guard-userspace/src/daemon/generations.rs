@@ -21,13 +21,19 @@ pub(super) struct Generations {
     current: Generation,
     /// The generation whose files these are: after a rollback, an earlier one.
     origin: u64,
+    newest: u64,
     pub(super) trial: Trial,
 }
 
 impl Generations {
     /// What holds from the start on.
-    pub(super) fn new(current: Generation, set: Arc<PolicySet>, origin: u64) -> Self {
-        Self { set, current, origin, trial: Trial::new(TRIAL_NS) }
+    pub(super) fn new(current: Generation, set: Arc<PolicySet>, origin: u64, newest: u64) -> Self {
+        Self { set, current, origin, newest, trial: Trial::new(TRIAL_NS) }
+    }
+
+    /// The largest number so far.
+    pub(super) const fn newest(&self) -> u64 {
+        self.newest
     }
 
     pub(super) const fn origin(&self) -> u64 {
@@ -49,7 +55,7 @@ impl Generations {
 
     /// It holds from now on. One that came by rolling back is no trial: there may be nothing better.
     pub(super) fn adopt(&mut self, generation: Generation, set: Arc<PolicySet>, on_trial: bool, now_ns: u64) {
-        self.origin = generation.number;
+        (self.origin, self.newest) = (generation.number, generation.number);
         (self.current, self.set) = (generation, set);
         if on_trial { self.trial.begin(now_ns) } else { self.trial.end() }
     }

@@ -8,14 +8,13 @@ use guard_common::limits::RING_BYTES;
 use guard_core::ids::{BootId, ProcId};
 use guard_core::incident::Incidents;
 use guard_core::policy::PolicySet;
-use guard_core::supervise::{
-    ActionId, Before, Clock, Input, Saved, Settings as Supervising, Subject, Supervisor,
-};
+use guard_core::supervise::{Before, Clock, Input, Saved, Settings as Supervising, Subject, Supervisor};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::alerts::{self, Alerts};
+use super::answers::{ORIGIN, of_this_boot};
 use super::door::{Door, Refusal, Request};
 use super::flags::Flags;
 use super::gauges::Gauges;
@@ -29,7 +28,7 @@ use super::probes::Probes;
 use super::resume::{self, Found, Main};
 use super::settings::Settings;
 use super::sketches;
-use super::state::{Recovered, State, StateError};
+use super::state::{Durability, Recovered, State};
 use super::tally::Tally;
 use super::told::Teller;
 use super::turn::{Daemon, Signals, Sources};
@@ -65,8 +64,16 @@ pub(super) async fn open(
     let boot = clock::boot_id().map_err(|source| Failure::System { action: "read the boot id", source })?;
     let stamp = Stamp { boot, utc_offset_ns: clock::utc_offset_ns() };
     let signals = Signals::listen()?;
-    let (mut state, recovered) = State::open(&settings.state, &boot.to_string(), stamp.utc_offset_ns)?;
-    let Chosen { held, wanted, troubles } = choose(&mut state, &settings, stamp.unix_ns(started_ns))?;
+    let (mut state, recovered) = State::open(&settings.state, stamp)?;
+    let Chosen { held, wanted, troubles } =
+        choose(&mut state, &recovered, &settings, stamp.unix_ns(started_ns))?;
+    let takeovers = counter(&recovered, DAEMONS);
+    let mut together = state.together();
+    // Also on a full disk the services are kept.
+    if let Err(error) = state.write(together.put_counter(DAEMONS, takeovers + 1), Durability::Crash) {
+        say(&format!("processguard: {}", error.advice()));
+    }
+    recovered.warnings.iter().for_each(|warning| say(&format!("processguard: {warning}")));
     let recording = settings.state.join("recording");
     let (mut holder, sensor) = Holder::open(holding(&settings, recording.clone()))?;
     let gauges = Gauges::attach(settings.sample_interval)?;
@@ -82,7 +89,7 @@ pub(super) async fn open(
         webhook: settings.alert_webhook.clone(),
         journal: true,
     });
-    let (mains, before) = remembered(&recovered);
+    let (mains, before) = remembered(&recovered, stamp);
     let rooms = hands.rooms().all().map_err(hands::HandsError::from)?;
     let mut ends = resume::wanted(&mains, &rooms);
     holder.take_in()?;
@@ -94,14 +101,14 @@ pub(super) async fn open(
         supervisor: Supervisor::new(Supervising { seed: seed(boot), clock: wall(stamp) }),
         incidents: Incidents::new(recovered.last_incident + 1),
         generations: held,
-        flags: Flags::restored(flags(&state)),
+        flags: Flags::restored(&recovered.flags),
         exits: Exits::new()
             .map_err(|source| Failure::System { action: "make an epoll descriptor", source })?,
         lives: Lives::default(),
         deeds: JoinSet::new(),
         teller: Teller::new(door, stamp),
         tally: Tally::default(),
-        sketches: sketches::restored(&state),
+        sketches: sketches::restored(&recovered.sketches),
         sketching: sketches::Due::default(),
         asked: HashMap::new(),
         born: HashMap::new(),
@@ -118,7 +125,7 @@ pub(super) async fn open(
         idle: None,
         own_pid: std::process::id(),
         started_ns,
-        takeovers: recovered.takeovers,
+        takeovers,
         troubles,
         settings,
         holder,
@@ -147,9 +154,14 @@ struct Chosen {
 
 /// Which policies hold. Those that held before are gone on with first, so that what changed meanwhile is a reload like others. Files
 /// with errors keep no daemon from starting if there was a set before: services must not be left alone for a typing error.
-fn choose(state: &mut State, settings: &Settings, unix_ns: i64) -> Result<Chosen, Failure> {
+fn choose(
+    state: &mut State,
+    recovered: &Recovered,
+    settings: &Settings,
+    unix_ns: i64,
+) -> Result<Chosen, Failure> {
     let read = policies::read(&settings.policies);
-    let before = state.active_generation()?.and_then(|number| held_before(state, number).ok().flatten());
+    let before = held_before(recovered);
     match (before, read) {
         (Some(held), Ok(read)) => {
             let wanted = (*read.set != **held.set()).then(|| (read, "start".to_owned()));
@@ -171,11 +183,21 @@ fn choose(state: &mut State, settings: &Settings, unix_ns: i64) -> Result<Chosen
             if !read.warnings.is_empty() {
                 say(read.warnings.trim_end());
             }
-            let newest = state.generations()?.first().map_or(0, |newest| newest.number);
-            let first = generations::after(newest, &PolicySet::default(), &read, "start".to_owned(), unix_ns);
-            state.put_generation(&first, &read.texts)?;
-            let origin = first.number;
-            Ok(Chosen { held: Generations::new(first, read.set, origin), wanted: None, troubles: vec![] })
+            let first = generations::after(
+                recovered.last_generation,
+                &PolicySet::default(),
+                &read,
+                "start".to_owned(),
+                unix_ns,
+            );
+            let mut together = state.together();
+            state.write(together.put_generation(&first, &read.texts), Durability::Power)?;
+            let number = first.number;
+            Ok(Chosen {
+                held: Generations::new(first, read.set, number, number),
+                wanted: None,
+                troubles: vec![],
+            })
         }
         (None, Err(Refusal::Policies(text))) => {
             say(text.trim_end());
@@ -185,13 +207,23 @@ fn choose(state: &mut State, settings: &Settings, unix_ns: i64) -> Result<Chosen
     }
 }
 
-/// The generation of that number, if this version can still read it.
-fn held_before(state: &State, number: u64) -> Result<Option<Generations>, StateError> {
-    let kept = state.generations()?.into_iter().find(|generation| generation.number == number);
-    let Some((generation, files)) = kept.zip(state.generation_files(number)?) else { return Ok(None) };
-    let Ok(accepted) = policies::again(&files) else { return Ok(None) };
-    let origin = state.get("origin").ok().flatten().and_then(|text| text.parse().ok()).unwrap_or(number);
-    Ok(Some(Generations::new(generation, accepted.set, origin)))
+/// The generation that held, if this version can still read it.
+fn held_before(recovered: &Recovered) -> Option<Generations> {
+    let (generation, files) = recovered.active.clone()?;
+    let accepted = policies::again(&files).ok()?;
+    let origin = recovered
+        .counters
+        .iter()
+        .find(|(name, _)| name == ORIGIN)
+        .map_or(generation.number, |(_, count)| *count);
+    Some(Generations::new(generation, accepted.set, origin, recovered.last_generation))
+}
+
+/// The counter of daemons that used this state.
+const DAEMONS: &str = "daemons";
+
+fn counter(recovered: &Recovered, name: &str) -> u64 {
+    recovered.counters.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count)
 }
 
 fn holding(settings: &Settings, directory: PathBuf) -> Holding {
@@ -215,7 +247,7 @@ fn holding(settings: &Settings, directory: PathBuf) -> Holding {
 }
 
 /// Main processes and the supervisor's state, as they were put down. What cannot be read is begun anew, and that is told.
-fn remembered(recovered: &Recovered) -> (HashMap<Subject, Main>, Before) {
+fn remembered(recovered: &Recovered, now: Stamp) -> (HashMap<Subject, Main>, Before) {
     let (mut mains, mut services) = (HashMap::new(), vec![]);
     for (name, text) in &recovered.services {
         match serde_json::from_str::<Kept>(text) {
@@ -231,12 +263,9 @@ fn remembered(recovered: &Recovered) -> (HashMap<Subject, Main>, Before) {
         }
     }
     let shared = recovered.shared.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    (mains, Before { services, shared, shift_ns: recovered.shift_ns })
-}
-
-fn flags(state: &State) -> Vec<String> {
-    let text = state.get("flags").ok().flatten();
-    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    let is_another_boot = recovered.before.is_some_and(|before| before.boot != now.boot);
+    let shift_ns = is_another_boot.then(|| recovered.shift_ns(now));
+    (mains, Before { services, shared, shift_ns })
 }
 
 /// Dice differ from boot to boot; within one, every daemon throws the same.
@@ -266,7 +295,8 @@ impl Daemon {
             let room = found.rooms.get(&process.id).cloned();
             self.lives.begin(subject.clone(), process.id, room);
         }
-        self.incidents.restore(recovered.incidents);
+        let stamp = self.teller.stamp();
+        self.incidents.restore(recovered.open.into_iter().map(|kept| of_this_boot(kept, stamp)));
         for (subject, event) in found.ends() {
             self.incidents.event(&event, Some((subject.clone(), true)));
         }
@@ -290,9 +320,8 @@ impl Daemon {
         for action in recovered.unfinished {
             let whose =
                 action.instance.map_or_else(|| action.service.clone(), |n| format!("{}/{n}", action.service));
-            tracing::info!("{whose}: nobody knows whether action {} ({}) was done", action.id, action.kind);
-            self.outcomes
-                .push((ActionId(action.id), Some("the daemon ended before it was known".to_owned())));
+            tracing::info!("{whose}: nobody knows whether action {} ({}) was done", action.id.0, action.kind);
+            self.outcomes.push((action.id, Some("the daemon ended before it was known".to_owned())));
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub struct Accepted {
     /// What they say.
     pub set: Arc<PolicySet>,
     /// Names and contents of the files.
-    pub texts: Vec<(String, Vec<u8>)>,
+    pub texts: Vec<(String, String)>,
     /// What is to be said of them besides: warnings, and what the host lacks, as text.
     pub warnings: String,
 }
@@ -40,11 +40,11 @@ pub fn read(paths: &[PathBuf]) -> Result<Accepted, Refusal> {
 ///
 /// # Errors
 /// If this version of the program finds errors in them.
-pub fn again(texts: &[(String, Vec<u8>)]) -> Result<Accepted, Refusal> {
-    let of = |(name, bytes): &(String, Vec<u8>)| Text {
+pub fn again(texts: &[(String, String)]) -> Result<Accepted, Refusal> {
+    let of = |(name, text): &(String, String)| Text {
         path: PathBuf::from(name),
         name: name.clone(),
-        bytes: bytes.clone(),
+        bytes: text.clone().into_bytes(),
     };
     accept(Policies::of(texts.iter().map(of).collect(), Lacking::Ignored))
 }
@@ -56,7 +56,10 @@ fn accept(mut policies: Policies) -> Result<Accepted, Refusal> {
     };
     set.users = users(&set, Path::new("/etc/passwd"));
     let warnings = policies.rendered(false);
-    let texts = policies.texts.into_iter().map(|text| (text.name, text.bytes)).collect();
+    let texts =
+        policies.texts.into_iter().map(|text| (text.name, String::from_utf8_lossy(&text.bytes).into_owned()));
+    // Valid policies are UTF-8: nothing is lost.
+    let texts = texts.collect();
     Ok(Accepted { set: Arc::new(set), texts, warnings })
 }
 

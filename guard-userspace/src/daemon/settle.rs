@@ -5,13 +5,14 @@ use std::sync::Arc;
 use guard_core::event::{Action, Event};
 use guard_core::incident::Change;
 use guard_core::supervise::{
-    Answer, Ask, Deed, Effect, Input, Notice, Question, Saved, ServiceState, Subject, What,
+    Answer, Ask, Deed, Effect, Input, Notice, Plan, Question, Saved, ServiceState, Subject, What,
 };
 
+use super::fail;
 use super::open::Kept;
 use super::probes::Answered;
 use super::resume::Main;
-use super::state::{Batch, Durability, Intent};
+use super::state::{Durability, Intent};
 use super::tally;
 use super::told::Line;
 use super::turn::Daemon;
@@ -33,9 +34,12 @@ impl Daemon {
             if self.effects.is_empty() {
                 return Ok(());
             }
-            for effect in std::mem::take(&mut self.effects) {
+            let mut effects = std::mem::take(&mut self.effects);
+            // What is dead is started first: all else can wait for as long as that takes.
+            effects.make_contiguous().sort_by_key(|effect| !is_start(effect));
+            for effect in effects {
                 match effect {
-                    Effect::Act(plan) if !is_down && plan.act && self.touches_the_living(&plan.deed) => {
+                    Effect::Act(plan) if !is_down && plan.act && !is_harmless(&plan.deed) => {
                         let why = "what is done to the living must be written down first, and cannot be";
                         self.carried(plan, Err(why.to_owned()));
                     }
@@ -193,41 +197,63 @@ impl Daemon {
 
     /// What changed and what is intended is put down, before any of it is done: durable for our own death if it only starts what is
     /// dead, for the host's if it touches who lives. Gives whether that worked.
-    fn put_down(&mut self) -> bool {
+    pub(super) fn put_down(&mut self) -> bool {
         self.follow_incidents();
+        // The disk was full for so long that what waited to be written was given up.
+        let anew = self.state.wants_everything();
+        if anew {
+            self.supervisor.give_all_anew();
+            self.changed.extend(self.incidents.open().cloned());
+        }
         let changes = self.supervisor.take_changes();
-        let stamp = self.teller.stamp();
-        let mut batch = Batch { outcomes: std::mem::take(&mut self.outcomes), ..Batch::default() };
+        let mut together = if anew { self.state.everything() } else { self.state.together() };
         for (name, saved) in changes.services {
             let text = saved.and_then(|saved| self.kept(&name, saved));
-            batch.services.push((name.to_string(), text));
+            together.put_service(&name, text.as_deref());
         }
-        batch.shared = changes.shared.and_then(|shared| serde_json::to_string(&shared).ok());
-        batch.incidents = std::mem::take(&mut self.changed);
+        if let Some(shared) = changes.shared.and_then(|shared| serde_json::to_string(&shared).ok()) {
+            together.put_shared(&shared);
+        }
+        for incident in self.changed.drain(..) {
+            together.put_incident(&incident);
+        }
+        let now_ns = clock::boot_ns();
+        for (id, failed) in self.outcomes.drain(..) {
+            together.outcome(id, now_ns, failed.as_deref());
+        }
+        let mut durability = Durability::Crash;
         for effect in &self.effects {
             let Effect::Act(plan) = effect else { continue };
-            if !plan.act {
+            if !plan.act || self.is_done_already(&plan.deed) {
                 continue;
             }
-            if self.touches_the_living(&plan.deed) {
-                batch.durability = Durability::Power;
+            if !is_harmless(&plan.deed) {
+                durability = Durability::Power;
             }
-            batch.intents.push(Intent {
+            together.intend(&Intent {
                 id: plan.id,
-                unix_ns: stamp.unix_ns(plan.time_ns),
+                time_ns: plan.time_ns,
+                boot: self.teller.stamp().boot,
+                kind: tally::deed(&plan.deed).to_owned(),
                 service: plan.subject.service.to_string(),
                 instance: plan.subject.instance,
-                kind: tally::deed(&plan.deed),
-                text: format!("{} {}", plan.deed, plan.because),
+                detail: format!("{} {}", plan.deed, plan.because),
             });
         }
-        let is_down = self.state.write(batch);
-        if is_down {
-            for id in std::mem::take(&mut self.to_forget) {
-                self.holder.forget(id);
+        fail::point("turn.decided");
+        match self.state.write(&mut together, durability) {
+            Ok(()) => {
+                fail::point("turn.written");
+                for id in std::mem::take(&mut self.to_forget) {
+                    self.holder.forget(id);
+                }
+                true
+            }
+            Err(error) => {
+                tracing::error!("{}", error.advice());
+                false
             }
         }
-        is_down
     }
 
     /// A service as it is put down.
@@ -246,16 +272,12 @@ impl Daemon {
         serde_json::to_string(&Kept { saved, mains }).ok()
     }
 
-    /// Whether a deed does something to somebody who lives. To clear a room that is empty already does not.
-    fn touches_the_living(&self, deed: &Deed) -> bool {
-        match deed {
-            Deed::Start { .. } | Deed::Alert { .. } => false,
-            Deed::Kill { target, .. } => {
-                let is_over = self.lives.get(*target).is_some_and(|life| life.is_over);
-                !is_over || self.lives.room(*target).is_some_and(|room| !room.is_empty())
-            }
-            _ => true,
-        }
+    /// Whether nothing is left to do: to clear a room that is empty.
+    pub(super) fn is_done_already(&self, deed: &Deed) -> bool {
+        let Deed::Kill { target, .. } = deed else { return false };
+        self.lives
+            .get(*target)
+            .is_some_and(|life| life.is_over && life.room.as_ref().is_some_and(|room| room.is_empty()))
     }
 
     /// An instance is gone for good: its room, its log and its gauges are let go.
@@ -268,6 +290,15 @@ impl Daemon {
         self.last_end.remove(subject);
         self.logged.remove(subject);
     }
+}
+
+/// Whether it touches nobody who lives.
+const fn is_harmless(deed: &Deed) -> bool {
+    matches!(deed, Deed::Start { .. } | Deed::Alert { .. })
+}
+
+const fn is_start(effect: &Effect) -> bool {
+    matches!(effect, Effect::Act(Plan { deed: Deed::Start { .. }, .. }))
 }
 
 /// Whether a follower of services wants to see it: all of main processes, of others what ends or kills.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::answers::no_service;
 use super::door::Refusal;
-use super::state::State;
+use super::state::Durability;
 use super::turn::Daemon;
 use crate::clock;
 
@@ -32,12 +32,14 @@ impl Default for Due {
 }
 
 /// What a daemon before this one has measured.
-pub(super) fn restored(state: &State) -> Sketches {
+pub(super) fn restored(kept: &[(String, String, Vec<u8>)]) -> Sketches {
     let mut sketches = Sketches::default();
-    let kept = state.get("sketches").ok().flatten();
-    let all: Vec<(String, Measure, Sketch)> =
-        kept.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    all.into_iter().for_each(|(service, measure, sketch)| sketches.restore(&service, measure, sketch));
+    for (service, measure, sketch) in kept {
+        let read = (serde_json::from_str::<Measure>(measure), serde_json::from_slice::<Sketch>(sketch));
+        if let (Ok(measure), Ok(sketch)) = read {
+            sketches.restore(service, measure, sketch);
+        }
+    }
     sketches
 }
 
@@ -63,15 +65,18 @@ impl Daemon {
 
     /// Puts them down.
     pub(super) fn keep_sketches(&mut self) {
-        let mut all = vec![];
+        let mut together = self.state.together();
         for service in self.supervisor.services() {
-            all.extend(
-                self.sketches.of(service).map(|(measure, sketch)| (service.to_string(), measure, sketch)),
-            );
+            for (measure, sketch) in self.sketches.of(service) {
+                if let (Ok(measure), Ok(sketch)) =
+                    (serde_json::to_string(measure), serde_json::to_vec(sketch))
+                {
+                    together.put_sketch(service, &measure, &sketch);
+                }
+            }
         }
-        let kept = serde_json::to_string(&all).map(|text| self.state.put("sketches", &text));
-        if let Ok(Err(error)) = kept {
-            tracing::warn!("{error}");
+        if let Err(error) = self.state.write(&mut together, Durability::Crash) {
+            tracing::warn!("{}", error.advice());
         }
     }
 

@@ -236,6 +236,7 @@ impl Daemon {
                 let waits = self.holder.tell(|core| gauges.step(due, now_ns, core))??;
                 waits.iter().for_each(|event| self.supervisor.handle(now_ns, Input::Event(event)));
                 self.sketch();
+                self.state.retry();
             }
             Turn::Landed(landed) => self.landed(*landed)?,
             Turn::Answered(answered) => self.answered(answered),
@@ -347,6 +348,9 @@ impl Daemon {
         systemd::stopping();
         self.settle()?;
         self.keep_sketches();
+        if let Err(error) = self.state.close() {
+            tracing::warn!("{}", error.advice());
+        }
         self.holder.finish().await.map(|_| ())
     }
 }

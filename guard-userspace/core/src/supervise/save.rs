@@ -51,6 +51,13 @@ impl Supervisor {
         changes
     }
 
+    /// Whoever keeps the state has lost it: all of it is given away once more.
+    pub fn give_all_anew(&mut self) {
+        self.given = Given::default();
+        self.touched.extend(self.units.values().map(|unit| Arc::clone(&unit.name)));
+        self.turned = true;
+    }
+
     /// All that has this name.
     fn saved(&self, name: &str) -> Option<Saved> {
         let units: Vec<&Unit> = self.units.values().filter(|unit| &*unit.name == name).collect();
