@@ -12,7 +12,9 @@ use guard_core::supervise::{Answer, Deed, Done, Input, Plan, Refused, Subject};
 use super::alerts::Alert;
 use super::hands::Hook;
 use super::hands::spawn::Started;
+use super::keeper::Count;
 use super::others;
+use super::probes::Answered;
 use super::tally;
 use super::turn::Daemon;
 use crate::clock;
@@ -23,8 +25,10 @@ use crate::exit::Failure;
 pub(super) enum Landed {
     /// A process was started, or not, and why not.
     Started(Plan, Result<Started, String>),
-    /// Anything else.
+    /// Anything else that was planned.
     Done(Plan, Result<(), String>),
+    /// What the keeper counted, for a question about an instance's log.
+    Logged(u64, Option<Subject>, Result<Vec<Count>, String>),
 }
 
 impl Daemon {
@@ -115,6 +119,10 @@ impl Daemon {
     pub(super) fn landed(&mut self, landed: Landed) -> Result<(), Failure> {
         match landed {
             Landed::Done(plan, result) => self.carried(plan, result),
+            Landed::Logged(question, subject, counts) => {
+                let answer = bytes_logged(subject.as_ref(), counts);
+                self.answered(Answered { question, answer, asked_ns: clock::boot_ns(), took_ns: 0 });
+            }
             Landed::Started(plan, Err(why)) => self.could_not_start(plan, why),
             Landed::Started(plan, Ok(started)) => self.has_started(plan, started)?,
         }
@@ -218,15 +226,32 @@ impl Daemon {
         }
     }
 
-    /// How much an instance has written to its log, as the keeper counted it last.
-    pub(super) fn logged(&self, main: ProcId) -> Answer {
-        let bytes = self.lives.get(main).and_then(|life| self.logged.get(&life.subject));
-        #[expect(clippy::cast_precision_loss, reason = "compared for change alone")]
-        bytes.map_or_else(
-            || Answer::Error("the keeper has not said it yet".to_owned()),
-            |bytes| Answer::Number(*bytes as f64),
-        )
+    /// Asks the keeper how much an instance has written to its log.
+    pub(super) fn ask_for_log(&mut self, question: u64, main: ProcId) {
+        let subject = self.lives.get(main).map(|life| life.subject.clone());
+        let counts = self.hands.logged();
+        self.deeds.spawn(async move {
+            let counts = counts.await.map(|(counts, _)| counts).map_err(in_words);
+            Landed::Logged(question, subject, counts)
+        });
     }
+}
+
+fn bytes_logged(subject: Option<&Subject>, counts: Result<Vec<Count>, String>) -> Answer {
+    let counts = match counts {
+        Ok(counts) => counts,
+        Err(why) => return Answer::Error(why),
+    };
+    let is_its = |count: &&Count| {
+        subject.is_some_and(|subject| {
+            *count.service == *subject.service && Some(count.instance) == subject.instance
+        })
+    };
+    #[expect(clippy::cast_precision_loss, reason = "compared for change alone")]
+    counts.iter().find(is_its).map_or_else(
+        || Answer::Error("it has no log that is kept".to_owned()),
+        |count| Answer::Number(count.bytes as f64),
+    )
 }
 
 /// An error and what is behind it.

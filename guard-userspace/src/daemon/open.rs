@@ -120,7 +120,6 @@ pub(super) async fn open(
         to_forget: vec![],
         unseen: vec![],
         spares: VecDeque::new(),
-        logged: HashMap::new(),
         certain: true,
         idle: None,
         own_pid: std::process::id(),
@@ -311,6 +310,12 @@ impl Daemon {
                     let service = facts.policy.name.as_str().into();
                     self.follow(&Subject { service, instance: Some(instance.number) }, main);
                 }
+            }
+        }
+        for (service, instance) in self.hands.logging() {
+            let subject = Subject { service: service.into(), instance: Some(instance) };
+            if self.supervisor.run_of(&subject).is_none() {
+                self.hands.forget(&subject);
             }
         }
         // Rooms of the past, and those that were made ahead by the daemon before.

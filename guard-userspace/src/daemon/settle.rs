@@ -132,7 +132,7 @@ impl Daemon {
         self.asked.insert(question.id, (question.subject.clone(), question.check.clone()));
         let now_ns = clock::boot_ns();
         let known = match &question.ask {
-            Ask::Logged(main) => Some(self.logged(*main)),
+            Ask::Logged(main) => return self.ask_for_log(question.id, *main),
             _ if !self.flags.is_on("probes") => {
                 Some(Answer::Error("probes are switched off on this host".to_owned()))
             }
@@ -288,7 +288,6 @@ impl Daemon {
         self.hands.forget(subject);
         self.gauges.leave(subject);
         self.last_end.remove(subject);
-        self.logged.remove(subject);
     }
 }
 

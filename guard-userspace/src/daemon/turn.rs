@@ -92,8 +92,6 @@ pub(super) struct Daemon {
     pub(super) to_forget: Vec<ProcId>,
     /// Instances that have no room for their next life yet.
     pub(super) spares: VecDeque<Subject>,
-    /// Bytes of logs as the keeper counted them last, by instance.
-    pub(super) logged: HashMap<Subject, u64>,
     pub(super) certain: bool,
     /// When that is to be done which can wait.
     pub(super) idle: Option<Instant>,
