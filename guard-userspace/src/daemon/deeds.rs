@@ -10,6 +10,7 @@ use guard_core::policy::model::Kill;
 use guard_core::supervise::{Answer, Deed, Done, Input, Plan, Refused, Subject};
 
 use super::alerts::Alert;
+use super::fail;
 use super::hands::Hook;
 use super::hands::spawn::Started;
 use super::keeper::Count;
@@ -34,6 +35,9 @@ pub(super) enum Landed {
 impl Daemon {
     /// Carries out a plan. That it is intended is put down already.
     pub(super) fn act(&mut self, plan: Plan) -> Result<(), Failure> {
+        if plan.act && matches!(plan.deed, Deed::Start { .. }) && self.flags.is_on("act") {
+            return self.start(plan);
+        }
         self.teller.plan(&plan);
         if !plan.act {
             self.tally.action(tally::deed(&plan.deed), "observed");
@@ -46,10 +50,7 @@ impl Daemon {
             return Ok(());
         }
         let result = match &plan.deed {
-            Deed::Start { .. } => {
-                self.start(plan);
-                return Ok(());
-            }
+            Deed::Start { .. } => return self.start(plan),
             Deed::RestartVia { via, timeout_ns } => {
                 let (via, timeout) = (via.clone(), Duration::from_nanos(*timeout_ns));
                 self.deeds.spawn(async move {
@@ -88,18 +89,28 @@ impl Daemon {
 }
 
 impl Daemon {
-    /// Has a process started, by a thread of its own: an exec can wait for a dead file server, and others must not. What it follows
-    /// must be gone first, with all that its control group held.
-    fn start(&mut self, plan: Plan) {
-        let Deed::Start { run, notify, after } = &plan.deed else { return };
-        let policy = self.supervisor.facts_of(&plan.subject.service).map(|facts| facts.policy);
-        let kill = policy.map_or(Kill::default(), |policy| policy.stop.kill);
+    /// Has a process started. What it follows must be gone first, with all that its control group held. An exec can wait for a dead
+    /// file server, and others must not: so it is done by a thread of its own, unless it was quick the last time, on a local disk.
+    fn start(&mut self, plan: Plan) -> Result<(), Failure> {
+        let Deed::Start { run, notify, after } = &plan.deed else { return Ok(()) };
         let prepared = match self.hands.prepare(&plan.subject, run, *notify) {
             Ok(prepared) => prepared,
-            Err(error) => return self.could_not_start(plan, in_words(error)),
+            Err(error) => {
+                self.teller.plan(&plan);
+                self.carried(plan, Err(in_words(error)));
+                return Ok(());
+            }
         };
         let before = after.and_then(|after| self.lives.get(after)).and_then(|life| life.room.clone());
-        let before = before.filter(|room| kill != Kill::Process && !room.is_empty());
+        let before = before.filter(|room| !room.is_empty() && self.is_cleared(&plan.subject));
+        fail::point("start.prepared");
+        if before.is_none() && self.quick.is_quick(&plan.subject, run) {
+            let result = prepared.start().map_err(in_words);
+            fail::point("start.done");
+            self.teller.plan(&plan);
+            return self.landed(Landed::Started(plan, result));
+        }
+        self.teller.plan(&plan);
         self.deeds.spawn(async move {
             if let Some(room) = before
                 && let Err(error) = room.wait_empty().await
@@ -107,12 +118,20 @@ impl Daemon {
                 return Landed::Started(plan, Err(in_words(error)));
             }
             let started = tokio::task::spawn_blocking(move || prepared.start()).await;
+            fail::point("start.done");
             let result = match started {
                 Ok(started) => started.map_err(in_words),
                 Err(error) => Err(format!("its start broke off: {error}")),
             };
             Landed::Started(plan, result)
         });
+        Ok(())
+    }
+
+    /// Whether what a main process leaves in its room is killed.
+    fn is_cleared(&self, subject: &Subject) -> bool {
+        let facts = self.supervisor.facts_of(&subject.service);
+        facts.is_none_or(|facts| facts.policy.stop.kill != Kill::Process)
     }
 
     /// A deed that took its time is done.
@@ -123,7 +142,7 @@ impl Daemon {
                 let answer = bytes_logged(subject.as_ref(), counts);
                 self.answered(Answered { question, answer, asked_ns: clock::boot_ns(), took_ns: 0 });
             }
-            Landed::Started(plan, Err(why)) => self.could_not_start(plan, why),
+            Landed::Started(plan, Err(why)) => self.carried(plan, Err(why)),
             Landed::Started(plan, Ok(started)) => self.has_started(plan, started)?,
         }
         Ok(())
@@ -137,10 +156,13 @@ impl Daemon {
         let process = self.born.remove(&started.pid).or_else(|| self.found_by_the_kernel(started.pid));
         let Some(process) = process else {
             // It has ended, its records are lost, and so is its list entry.
-            self.could_not_start(plan, "it ended at once, and nobody saw how".to_owned());
+            self.carried(plan, Err("it ended at once, and nobody saw how".to_owned()));
             return Ok(());
         };
         let id = process.id;
+        if let Deed::Start { run, .. } = &plan.deed {
+            self.quick.note(&plan.subject, run, started.exec_ns.saturating_sub(started.clone_ns));
+        }
         if let Err(error) = self.exits.add(id, started.pidfd) {
             tracing::warn!("process {} is not watched by a descriptor: {error}", id.pid);
         }
@@ -155,10 +177,6 @@ impl Daemon {
         self.spares.push_back(plan.subject.clone());
         self.answer(&plan, Ok(Done::Started(process)));
         Ok(())
-    }
-
-    fn could_not_start(&mut self, plan: Plan, why: String) {
-        self.carried(plan, Err(why));
     }
 
     /// A deed is done, or was not.

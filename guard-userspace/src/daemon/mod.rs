@@ -31,6 +31,7 @@ mod open;
 pub mod others;
 pub mod policies;
 pub mod probes;
+mod quick;
 mod resume;
 pub mod settings;
 mod settle;

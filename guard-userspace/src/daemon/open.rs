@@ -25,6 +25,7 @@ use super::hands::{self, Hands};
 use super::lives::Lives;
 use super::policies::{self, Accepted};
 use super::probes::Probes;
+use super::quick::Quick;
 use super::resume::{self, Found, Main};
 use super::settings::Settings;
 use super::sketches;
@@ -105,6 +106,7 @@ pub(super) async fn open(
         exits: Exits::new()
             .map_err(|source| Failure::System { action: "make an epoll descriptor", source })?,
         lives: Lives::default(),
+        quick: Quick::default(),
         deeds: JoinSet::new(),
         teller: Teller::new(door, stamp),
         tally: Tally::default(),

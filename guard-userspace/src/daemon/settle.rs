@@ -287,6 +287,7 @@ impl Daemon {
         self.spares.retain(|spare| spare != subject);
         self.hands.forget(subject);
         self.gauges.leave(subject);
+        self.quick.forget(subject);
         self.last_end.remove(subject);
     }
 }

@@ -34,6 +34,7 @@ use super::hands::notify::{Notice, Notices};
 use super::hands::rooms::Room;
 use super::lives::Lives;
 use super::probes::{Answered, Probes};
+use super::quick::Quick;
 use super::settings::Settings;
 use super::sketches;
 use super::state::State;
@@ -63,6 +64,7 @@ pub(super) struct Daemon {
     pub(super) hands: Hands,
     pub(super) exits: Exits,
     pub(super) lives: Lives,
+    pub(super) quick: Quick,
     pub(super) probes: Probes,
     pub(super) alerts: Alerts,
     pub(super) state: State,
