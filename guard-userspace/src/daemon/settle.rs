@@ -109,7 +109,11 @@ impl Daemon {
     /// What became of incidents is told, and owed to the state.
     fn follow_incidents(&mut self) {
         let now_ns = clock::boot_ns();
-        while let Some(change) = self.incidents.poll() {
+        loop {
+            // What goes on is put down once all is done: a crash loop's timeline is long, and what is dead is started first.
+            let next =
+                if self.effects.is_empty() { self.incidents.poll() } else { self.incidents.poll_news() };
+            let Some(change) = next else { return };
             let incident = match change {
                 Change::Opened(incident) => {
                     self.teller.incident("incident-opened", now_ns, &incident);

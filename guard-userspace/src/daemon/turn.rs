@@ -50,7 +50,7 @@ use crate::holder::{self, Holder, Listener};
 const RECORD_WITHIN: Duration = Duration::from_millis(100);
 
 /// How long nothing must have happened before that is done which can wait: spare rooms, tidying.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(3);
 
 /// All that the daemon is.
 pub(super) struct Daemon {

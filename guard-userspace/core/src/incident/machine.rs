@@ -296,6 +296,11 @@ impl Incidents {
         }
     }
 
+    /// The next incident that began or is over, oldest first. Those that go on can wait: a crash loop's timeline is long.
+    pub fn poll_news(&mut self) -> Option<Change> {
+        self.out.pop_front()
+    }
+
     /// The next change, oldest first; those that go on are told once, as they are by now.
     pub fn poll(&mut self) -> Option<Change> {
         if let Some(change) = self.out.pop_front() {
