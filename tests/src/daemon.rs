@@ -112,6 +112,21 @@ impl Place {
     /// # Errors
     /// If it does not start.
     pub fn spawn(&self, policies: &Path, more: &[&str]) -> Result<Daemon> {
+        self.spawn_with(policies, more, None)
+    }
+
+    /// One that dies, as if by `kill -9`, when it passes this point for the first time after its services are up; it answers when this
+    /// returns.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_failing(&self, policies: &Path, point: &str) -> Result<Daemon> {
+        let mut daemon = self.spawn_with(policies, &[], Some(point))?;
+        self.wait_for_answer(&mut daemon)?;
+        Ok(daemon)
+    }
+
+    fn spawn_with(&self, policies: &Path, more: &[&str], fails_at: Option<&str>) -> Result<Daemon> {
         let said = self.path("daemon.err");
         let log = File::options().create(true).append(true).open(&said).context("create the log")?;
         let mut command = self.command()?;
@@ -119,6 +134,9 @@ impl Place {
         command.arg("--state").arg(self.path("state")).arg("--runtime").arg(self.path("runtime"));
         command.arg("--socket").arg(self.socket()).args(["--cgroup", &self.cgroup]);
         command.arg("--pins").arg(self.path("bpf").join("processguard")).args(more);
+        if let Some(point) = fails_at {
+            command.env("PROCESSGUARD_FAIL_AT", point);
+        }
         let child = command.stdout(log.try_clone()?).stderr(log).spawn().context("start the daemon")?;
         Ok(Daemon { child, said })
     }
@@ -129,12 +147,16 @@ impl Place {
     /// If it ends instead.
     pub fn start(&self, policies: &Path, more: &[&str]) -> Result<Daemon> {
         let mut daemon = self.spawn(policies, more)?;
+        self.wait_for_answer(&mut daemon)?;
+        Ok(daemon)
+    }
+
+    fn wait_for_answer(&self, daemon: &mut Daemon) -> Result<()> {
         host::wait_for("the daemon's first answer", || {
             daemon.check_running()?;
             Ok(UnixStream::connect(self.socket()).is_ok().then_some(()))
         })
-        .with_context(|| daemon.said())?;
-        Ok(daemon)
+        .with_context(|| daemon.said())
     }
 
     /// Runs a client's verb for this daemon.

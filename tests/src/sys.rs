@@ -138,6 +138,14 @@ pub fn exit_group(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Whether a process is there, and no zombie.
+#[must_use]
+pub fn is_alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
 /// Sends a signal to a process.
 ///
 /// # Errors

@@ -21,8 +21,10 @@ type Story = fn(&World, &Place) -> Result<()>;
 
 #[test]
 fn the_four_stories_end_well() -> Result<()> {
+    // The place first: its mounts are then the world's, too.
+    let place = Place::new()?;
     let world = World::new()?;
-    let place = Place::new()?.inside_of(world.pid());
+    let place = place.inside_of(world.pid());
     // Clients that are there before their services.
     let queue = stream_worker::queue(&world)?;
     orders_db::prepare(&world)?;

@@ -1,7 +1,7 @@
 //! How the daemon begins: everything is opened, what the one before left is taken up, and only then anything is decided.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use guard_common::limits::RING_BYTES;
@@ -88,7 +88,8 @@ pub(super) async fn open(
     let (alerts, alerted) = Alerts::new(alerts::Settings {
         exec: Some(settings.alert_exec.clone()).filter(|command| !command.is_empty()),
         webhook: settings.alert_webhook.clone(),
-        journal: true,
+        // A host without either would be told of a failure with each alert.
+        journal: ["/run/systemd/journal/socket", "/dev/log"].iter().any(|path| Path::new(path).exists()),
     });
     let (mains, before) = remembered(&recovered, stamp);
     let rooms = hands.rooms().all().map_err(hands::HandsError::from)?;

@@ -244,10 +244,15 @@ impl Daemon {
                 detail: format!("{} {}", plan.deed, plan.because),
             });
         }
-        fail::point("turn.decided");
+        let starts = self.effects.iter().any(is_start);
+        if starts {
+            fail::point("start.decided");
+        }
         match self.state.write(&mut together, durability) {
             Ok(()) => {
-                fail::point("turn.written");
+                if starts {
+                    fail::point("start.written");
+                }
                 for id in std::mem::take(&mut self.to_forget) {
                     self.holder.forget(id);
                 }

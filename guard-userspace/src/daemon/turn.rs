@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use super::alerts::{self, Alerts};
 use super::deeds::Landed;
 use super::door::Request;
+use super::fail;
 use super::flags::Flags;
 use super::gauges::{self, Gauges};
 use super::generations::Generations;
@@ -227,7 +228,9 @@ impl Daemon {
     fn take(&mut self, turn: Turn) -> Result<(), Failure> {
         match turn {
             Turn::Ended(ended) => {
+                fail::point("end.seen");
                 self.holder.take_in()?;
+                fail::point("end.taken-in");
                 self.unseen.extend(ended.into_iter().map(|end| (Instant::now(), end.id, end.status)));
             }
             Turn::Sensor(due) => self.holder.step(due)?,
