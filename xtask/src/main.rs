@@ -7,6 +7,7 @@ mod home;
 mod run;
 mod setup;
 mod sh;
+mod soak;
 mod test;
 mod tidy;
 mod vm;
@@ -38,6 +39,8 @@ enum Verb {
     Bench(bench::Args),
     /// Throw bytes at the decoder, the core and the reader of saved streams, for as long as you like
     Fuzz(fuzz::Args),
+    /// Let services under the daemon crash for an hour: nothing grows, nothing is forgotten, nothing is left behind
+    Soak(soak::Args),
     /// Run the privileged tests on every kernel of the matrix, in virtual machines
     Vm(vm::Args),
     /// Check format, lints, licences and the house rules
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Campaign(args) => test::verb(&args, test::Scale::Full),
         Verb::Bench(args) => bench::verb(&args),
         Verb::Fuzz(args) => fuzz::verb(&args),
+        Verb::Soak(args) => soak::verb(&args),
         Verb::Vm(args) => vm::verb(&args),
         Verb::Tidy => tidy::verb(),
     };

@@ -63,14 +63,24 @@ extern "C" fn enough(_: libc::c_int) {
     ENOUGH.store(true, Ordering::Relaxed);
 }
 
-/// The daemon with the policies of the demonstration, and what it tells, until Ctrl-C.
-fn demonstrate(processguard: &Path, workload: &Path) -> Result<()> {
-    let home = make_place(workload)?;
+/// From now on Ctrl-C and SIGTERM only set [`is_enough`].
+pub(crate) fn heed_interrupts() {
     for signal in [libc::SIGINT, libc::SIGTERM] {
         let handler = enough as extern "C" fn(libc::c_int);
         // SAFETY: the handler only stores to an atomic; a child's exec takes it away again.
         unsafe { libc::signal(signal, handler as libc::sighandler_t) };
     }
+}
+
+/// Whether somebody has seen enough.
+pub(crate) fn is_enough() -> bool {
+    ENOUGH.load(Ordering::Relaxed)
+}
+
+/// The daemon with the policies of the demonstration, and what it tells, until Ctrl-C.
+fn demonstrate(processguard: &Path, workload: &Path) -> Result<()> {
+    let home = make_place(workload)?;
+    heed_interrupts();
     let policies = sh::workspace().join("policies/demo");
     let log = home.at("daemon.log");
     let mut command = home.daemon(processguard, &policies);
@@ -112,7 +122,8 @@ fn make_place(workload: &Path) -> Result<Home> {
     Ok(home)
 }
 
-fn wait_for_answer(home: &Home, daemon: &mut Child) -> Result<()> {
+/// Waits until the daemon at this home answers.
+pub(crate) fn wait_for_answer(home: &Home, daemon: &mut Child) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Some(status) = daemon.try_wait()? {
@@ -128,14 +139,14 @@ fn wait_for_answer(home: &Home, daemon: &mut Child) -> Result<()> {
 
 /// Until one of the two ends, or somebody has seen enough.
 fn watch(view: &mut Child, daemon: &mut Child) -> Result<()> {
-    while !ENOUGH.load(Ordering::Relaxed) {
+    while !is_enough() {
         if let Some(status) = daemon.try_wait()? {
             bail!("the daemon ended ({status})");
         }
         if let Some(status) = view.try_wait()? {
             // Ctrl-C may have reached it before us.
             thread::sleep(Duration::from_millis(100));
-            if !ENOUGH.load(Ordering::Relaxed) && !status.success() {
+            if !is_enough() && !status.success() {
                 bail!("the view ended ({status})");
             }
             return Ok(());
@@ -146,7 +157,7 @@ fn watch(view: &mut Child, daemon: &mut Child) -> Result<()> {
 }
 
 /// A process that is asked to end when it is dropped, and killed if it does not.
-struct Ended(Child);
+pub(crate) struct Ended(pub(crate) Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {

@@ -172,7 +172,10 @@ impl Daemon {
         self.tally.action("start", "done");
         if let Some(cause) = self.last_end.remove(&plan.subject) {
             self.tally.restart(&plan.subject.service, cause);
-            self.restarted_on_trial(now_ns);
+            // What was asked for, and what new policies themselves need, takes nothing from the budget: it says nothing against them.
+            if plan.because.restarts_left.is_some() {
+                self.restarted_on_trial(now_ns);
+            }
         }
         self.spares.push_back(plan.subject.clone());
         self.answer(&plan, Ok(Done::Started(process)));
