@@ -1,6 +1,9 @@
 //! The daemon on real processes: what it keeps, what it survives, what it says.
 
 mod essentials;
+mod faults;
+mod logs;
+mod survival;
 mod survives;
 
 use std::fs;
