@@ -89,11 +89,14 @@ fn adopted_by_each_selector_before_and_after_the_start() -> Result<()> {
             "by-exe" => Foreign::start(&by_exe, &["once"])?,
             "by-command" => Foreign::start(&other, &["once", "--word", &word])?,
             "by-port" => Foreign::start(&other, &["listen-late", "--port", &port, "--after-ms", "0"])?,
+            // As whoever starts services does it: into the group first, then the program.
             _ => {
-                let child = Foreign::start(&other, &["once"])?;
-                fs::write(group.directory().join("cgroup.procs"), child.pid().to_string())
-                    .context("move it")?;
-                child
+                let enter = format!(
+                    "echo $$ >{}/cgroup.procs; exec {} once",
+                    group.directory().display(),
+                    other.display()
+                );
+                Foreign::start(Path::new("/bin/sh"), &["-c", &enter])?
             }
         })
     };
