@@ -1,12 +1,13 @@
 //! Every example in the documents is run as it stands.
 //!
-//! In README.md, lines of `console` blocks that begin with `$ ` are shell commands; `sh` blocks are
+//! In README.md and docs/daemon.md, lines of `console` blocks that begin with `$ ` are shell commands; `sh` blocks are
 //! the two commands, which CI and this suite itself run. In `--help`, examples are the lines below
 //! EXAMPLES that begin with `processguard`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use guard_tests::host;
@@ -65,35 +66,47 @@ impl Drop for Bpffs {
     }
 }
 
-/// The control group of the daemon that the documents start: gone afterwards with all that is in it, its keeper too.
-struct Rooms;
+/// The control group of the guide's daemon. If an example fails half-way, daemon and services end with it.
+struct Group {
+    path: PathBuf,
+}
 
-impl Rooms {
+impl Group {
     fn new() -> Result<Self> {
-        ensure!(Self::all().is_empty(), "a daemon of this host has {:?}: not to be touched", Self::all());
-        Ok(Self)
-    }
-
-    fn all() -> Vec<PathBuf> {
-        let root = Path::new("/sys/fs/cgroup");
-        let mounts = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-        let groups = mounts.chain([root.to_owned()]).map(|mount| mount.join("processguard"));
-        groups.filter(|group| group.is_dir()).collect()
+        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let root = roots.into_iter().find(|root| root.join("cgroup.controllers").exists());
+        let path = root.context("no cgroup v2 is mounted")?.join("processguard");
+        let is_used =
+            fs::read_to_string(path.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"));
+        ensure!(!is_used, "a daemon keeps services in {}: it would be disturbed", path.display());
+        Ok(Self { path })
     }
 }
 
-impl Drop for Rooms {
+impl Drop for Group {
     fn drop(&mut self) {
-        for group in Self::all() {
-            let _ = fs::write(group.join("cgroup.kill"), "1");
-            for _ in 0..500 {
-                for room in fs::read_dir(&group).into_iter().flatten().flatten() {
-                    let _ = fs::remove_dir(room.path());
-                }
-                if fs::remove_dir(&group).is_ok() {
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(10));
+        let _ = fs::write(self.path.join("cgroup.kill"), "1");
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.path.exists() && Instant::now() < end {
+            for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(entry.path());
+            }
+            let _ = fs::remove_dir(&self.path);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// The processes whose pids the guide writes to files: ended if an example was not.
+struct Started(PathBuf);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        for name in ["daemon", "server"] {
+            let Ok(pid) = fs::read_to_string(self.0.join(format!("{name}.pid"))) else { continue };
+            // The number may be somebody else's by now: ours is known by where it was started.
+            if fs::read_link(format!("/proc/{}/cwd", pid.trim())).is_ok_and(|place| place == self.0) {
+                let _ = Command::new("kill").args(["-KILL", pid.trim()]).status();
             }
         }
     }
@@ -103,26 +116,42 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-#[test]
-fn the_readme_examples_run() -> Result<()> {
-    let readme = fs::read_to_string(workspace().join("README.md"))?;
-    let mut commands = Vec::new();
-    let mut inside = false;
-    for line in readme.lines() {
+/// The commands of a document's `console` blocks.
+fn examples(document: &str) -> Result<Vec<String>> {
+    let text = fs::read_to_string(workspace().join(document)).context(document.to_owned())?;
+    let (mut commands, mut inside) = (Vec::new(), false);
+    for line in text.lines() {
         if line.starts_with("```") {
             inside = line == "```console";
         } else if inside && let Some(command) = line.strip_prefix("$ ") {
-            commands.push(command);
+            commands.push(command.to_owned());
         }
     }
     ensure!(commands.len() >= 8, "only {} examples found: has their form changed?", commands.len());
-    let (shell, _bpffs, _rooms) = (Shell::new()?, Bpffs::new()?, Rooms::new()?);
-    for command in commands {
-        shell.run(command)?;
+    Ok(commands)
+}
+
+/// Runs them in order, in one directory, on a host without another daemon.
+fn run_examples(document: &str) -> Result<Shell> {
+    let (shell, _bpffs, _group) = (Shell::new()?, Bpffs::new()?, Group::new()?);
+    let _started = Started(shell.directory.path().to_owned());
+    for command in examples(document)? {
+        shell.run(&command)?;
     }
+    Ok(shell)
+}
+
+#[test]
+fn the_readme_examples_run() -> Result<()> {
+    let shell = run_examples("README.md")?;
     let completions = fs::read_to_string(shell.directory.path().join("processguard.bash"))?;
     ensure!(completions.contains("--redact"), "the completions lack an option");
     Ok(())
+}
+
+#[test]
+fn the_examples_of_the_page_on_the_daemon_run() -> Result<()> {
+    run_examples("docs/daemon.md").map(drop)
 }
 
 /// The examples of `--help` are written for an operator's host: files lie in /var/log, pids are
@@ -210,8 +239,8 @@ fn with_policies() -> Result<Shell> {
         fs::create_dir_all(place.join("policies/stories").join(&name))?;
         for file in fs::read_dir(&story)? {
             let file = file?.path();
-            // The programs that a story's services run: these examples start nothing.
-            if file.is_dir() {
+            // What its servers need is no policy.
+            if !file.is_file() {
                 continue;
             }
             let file_name = file.file_name().context("no name")?.to_string_lossy().into_owned();

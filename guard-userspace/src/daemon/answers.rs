@@ -1,10 +1,12 @@
 //! What others ask, answered within the turn.
 
 use std::collections::HashSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use guard_core::event::{Action, Event, Listen};
 use guard_core::incident::Incident;
-use guard_core::policy::model::Origin;
+use guard_core::policy::model::{Origin, Service};
 use guard_core::supervise::{Command, Effect, Input, ServiceFacts, What};
 
 use tokio::sync::oneshot;
@@ -202,6 +204,34 @@ impl Daemon {
         let mut living: Vec<_> = self.holder.core().processes().living().cloned().collect();
         living.sort_unstable_by_key(|process| process.id.start_ns);
         living.iter().for_each(|process| self.supervisor.handle(now_ns, Input::Found(process)));
+        self.tell_of_the_listening(now_ns);
+    }
+
+    /// Who listens already, if a policy adopts by that: the kernel tells only of those who begin to.
+    fn tell_of_the_listening(&mut self, now_ns: u64) {
+        let by_port = |service: &Service| match &service.origin {
+            Origin::Adopt(adopt) => adopt.matching.listens.is_some(),
+            Origin::Run(_) => false,
+        };
+        if !self.generations.set().services.iter().any(|service| by_port(service)) {
+            return;
+        }
+        let ports = match listening::ports() {
+            Ok(ports) => ports,
+            Err(error) => {
+                return self
+                    .say("trouble", format!("who listens already cannot be read from /proc: {error}"));
+            }
+        };
+        for (pid, ports) in ports {
+            let Some(process) = self.holder.core().processes().current(pid).cloned() else { continue };
+            for port in ports {
+                let address = (Ipv4Addr::UNSPECIFIED, port).into();
+                let action = Action::Listen { process: Arc::clone(&process), listen: Listen { address } };
+                let event = Event { time_ns: now_ns, cpu: 0, sequence: 0, action };
+                self.supervisor.handle(now_ns, Input::Event(&event));
+            }
+        }
     }
 
     /// A service was restarted unasked: if that rises under new policies, those before hold again.

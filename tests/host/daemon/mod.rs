@@ -1,5 +1,6 @@
 //! The daemon on real processes: what it keeps, what it survives, what it says.
 
+mod adopted;
 mod essentials;
 mod faults;
 mod logs;
