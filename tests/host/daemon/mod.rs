@@ -1,11 +1,17 @@
 //! The daemon on real processes: what it keeps, what it survives, what it says.
 
 mod adopted;
+mod alerts;
 mod essentials;
 mod faults;
+mod incidents;
 mod logs;
+mod metrics;
+mod order;
+mod reload;
 mod survival;
 mod survives;
+mod verbs;
 
 use std::fs;
 use std::path::PathBuf;
@@ -62,6 +68,11 @@ impl Truth {
         sys::kill(pid, libc::SIGKILL)?;
         self.wait_for(number + 1)
     }
+}
+
+/// A port that nobody has; who takes it meanwhile is told by the listener's failure.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Waits until `incidents --json` has one that is over and meant.
