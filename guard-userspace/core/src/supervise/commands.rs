@@ -19,6 +19,8 @@ impl Supervisor {
             Command::Shutdown => {
                 for unit in self.units.values_mut() {
                     unit.leave("everything is being stopped", now_ns);
+                    // All know of all before the first one ends: who is needed waits for those that need it.
+                    unit.stand(&mut self.shared);
                     self.shared.poked.insert(unit.slot);
                 }
             }

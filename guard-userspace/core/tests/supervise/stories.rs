@@ -106,6 +106,23 @@ fn who_depends_on_others_starts_after_them_and_ends_before_them() {
     assert_eq!(world.state("db"), ServiceState::Stopped);
 }
 
+/// Whoever is looked at first must not end because it has not heard yet that the others end too.
+#[test]
+fn the_order_of_the_end_is_not_that_of_the_names() {
+    let needs = |name: &str, other: &str| {
+        let mut service = service(name);
+        service.depends_on = vec![Dependency { service: other.to_owned(), until: Condition::Ready }];
+        service
+    };
+    let mut world = up(vec![service("a"), needs("b", "a"), needs("c", "b")]);
+    world.mood("c").deaf = true;
+    world.command(Command::Shutdown);
+    world.run_for(9 * SECOND);
+    assert_eq!((world.alive("a"), world.alive("b"), world.alive("c")), (1, 1, 1), "{}", world.story());
+    world.run_for(9 * SECOND);
+    assert_eq!((world.alive("a"), world.alive("b"), world.alive("c")), (0, 0, 0), "{}", world.story());
+}
+
 #[test]
 fn a_check_that_fails_climbs_its_ladder_and_every_plan_says_why() {
     let still = Step { if_still: Some(MINUTE), ..step(alert()) };
