@@ -83,6 +83,12 @@ impl Daemon {
     /// Thresholds for a service, as a patch of its policy.
     pub(super) fn suggest(&self, service: &str) -> Result<String, Refusal> {
         let facts = self.supervisor.facts_of(service).ok_or_else(|| no_service(service))?;
-        Ok(suggest(&facts.policy, &self.sketches).patch())
+        let patch = suggest(&facts.policy, &self.sketches).patch();
+        if patch.is_empty() {
+            return Ok(format!(
+                "# nothing of `{service}` has been measured yet: ask again when it has run for a while\n"
+            ));
+        }
+        Ok(patch)
     }
 }
