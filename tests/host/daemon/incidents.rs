@@ -147,7 +147,7 @@ fn what_heals_itself_is_one_incident() -> Result<()> {
     well.store(true, Ordering::Relaxed);
     let incident = closed_incident(&place, "moody")?;
     ensure!(incident.get("restarts") == Some(&0.into()), "{incident}");
-    ensure!(at(&incident, "bad answer")? < at(&incident, "good answer")?, "{incident}");
+    ensure!(at(&incident, "bad_answer")? < at(&incident, "good_answer")?, "{incident}");
     let all = place.json(&["incidents", "--service", "moody"])?;
     let count = all.get("incidents").and_then(Value::as_array).map(Vec::len);
     ensure!(count == Some(1), "it is one: {all}");

@@ -129,6 +129,7 @@ fn a_suggestion_without_data_says_so() -> Result<()> {
     ensure!(output.status.success(), "{output:?}");
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    ensure!(text.contains("memory.rss") && text.contains("samples"), "{text}");
+    // A sample may have been taken by now, but never as many as are needed.
+    ensure!(text.contains("are needed") || text.contains("measured yet"), "{text}");
     daemon.stop()
 }

@@ -25,7 +25,8 @@ impl Drop for Ends {
 fn orders_are_done_when_their_verbs_end() -> Result<()> {
     let place = Place::new()?;
     let truth = Truth::new(&place, "web");
-    place.policy("web.yaml", &truth.service("web", "")?)?;
+    let bounds = "  instances: { min: 1, start: 1, max: 3 }\n  log: {";
+    place.policy("web.yaml", &truth.service("web", "")?.replace("  log: {", bounds))?;
     let daemon = place.start(&place.policies(), &[])?;
     let first = truth.wait_for(1)?;
     place.json(&["restart", "web"])?;
@@ -86,7 +87,7 @@ fn exit_codes_say_who_is_to_blame() -> Result<()> {
         &["incidents"],
         &["inventory"],
         &["flags"],
-        &["approvals"],
+        &["approvals", "list"],
         &["policy", "generations"],
     ] {
         place.json(verb)?;
@@ -137,6 +138,8 @@ fn a_draft_guards_a_process_that_runs() -> Result<()> {
     host::wait_for("it to listen", || {
         Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(()))
     })?;
+    let other = Truth::new(&place, "other");
+    place.policy("other.yaml", &other.service("other", "")?)?;
     // Without a daemon.
     let draft = place.command()?.args(["inventory", "--draft", &pid.to_string()]).output()?;
     ensure!(draft.status.success(), "{draft:?}");
