@@ -3,6 +3,7 @@
 mod adopted;
 mod essentials;
 mod survives;
+mod wrap;
 
 use std::fs;
 use std::path::PathBuf;
