@@ -2,7 +2,8 @@
 
 use super::reach::{Reach, print};
 use super::values;
-use crate::client::show;
+use crate::client::{self, show};
+use crate::daemon::drafts;
 use crate::daemon::view;
 use crate::exit::{Failure, HELP};
 
@@ -37,7 +38,7 @@ impl Arguments {
             return self.reach.show::<view::Inventory>("/v1/inventory", show::inventory);
         };
         // From /proc: it can be had before there is a daemon.
-        let text = crate::daemon::drafts::of(pid).map_err(|refusal| Failure::Daemon(refusal.to_string()))?;
+        let text = drafts::of(pid).map_err(|refusal| client::Error::Problem(Box::new(refusal.into())))?;
         print(text.as_bytes())
     }
 }

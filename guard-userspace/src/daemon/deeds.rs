@@ -71,10 +71,18 @@ impl Daemon {
                 return Ok(());
             }
             Deed::Signal { target, signal, all } => {
-                self.hands.signal(*target, self.lives.room(*target), (*signal, *all), plan.id)
+                fail::point("signal.before");
+                let sent = self.hands.signal(*target, self.lives.room(*target), (*signal, *all), plan.id);
+                fail::point("signal.after");
+                sent
             }
             deed if self.is_done_already(deed) => Ok(()),
-            Deed::Kill { target, kill } => self.hands.kill(*target, self.lives.room(*target), *kill, plan.id),
+            Deed::Kill { target, kill } => {
+                fail::point("kill.before");
+                let killed = self.hands.kill(*target, self.lives.room(*target), *kill, plan.id);
+                fail::point("kill.after");
+                killed
+            }
             Deed::Freeze(target) => self.hands.freeze(*target, self.lives.room(*target)),
             Deed::Thaw(target) => self.hands.thaw(*target, self.lives.room(*target)),
             Deed::Renice { target, nice } => self.hands.renice(*target, self.lives.room(*target), *nice),

@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 use super::alerts::{Alert, Outcome};
 use super::door::{Door, Told};
 use crate::clock::Stamp;
+use crate::show::compact;
 use crate::show::json::JsonWriter;
 use crate::timestamp;
 
@@ -65,11 +66,11 @@ impl Teller {
         let mut line = Vec::new();
         self.writer.event(&mut line, &self.stamp, event);
         let mut text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if let Some(subject) = whose
-            && text.ends_with('}')
-        {
+        if text.ends_with('}') {
             text.pop();
-            text.push_str(&format!(r#","service":{}}}"#, service(subject)));
+            text.push_str(&format!(r#","message":{}"#, Value::from(in_words(event))));
+            text.extend(whose.map(|subject| format!(r#","service":{}"#, service(subject))));
+            text.push('}');
         }
         self.send(whose.map(|subject| Arc::clone(&subject.service)), text);
     }
@@ -197,6 +198,15 @@ impl Teller {
 
     fn send(&self, service: Option<Arc<str>>, json: String) {
         self.door.tell(Told { number: self.number, service, json });
+    }
+}
+
+/// An event as `trace` tells it.
+fn in_words(event: &Event) -> String {
+    let name = event.action.name();
+    match event.action.process() {
+        Some(process) => format!("{name} {}: {}", process.id.pid, compact::story(&event.action)),
+        None => name.to_owned(),
     }
 }
 

@@ -71,9 +71,11 @@ fn what_is_guarded_and_what_is_not() {
     let text = printed(&daemon.verb(&["inventory"]));
     assert!(text.contains("checkout  critical  30s  payments  healthy\n"), "{text}");
     assert!(text.contains("  812  6379   redis.service  redis-server *:6379\\x1b[2J\n"), "{text}");
-    let draft = printed(&daemon.verb(&["inventory", "--draft", "812"]));
-    assert_eq!(draft, "version: processguard/v1\nservice: redis\n");
-    refused(&daemon.verb(&["inventory", "--draft", "1"]), 11, &["process 1 does not live"]);
+    // From /proc, whether there is a daemon or not.
+    let own = std::process::id().to_string();
+    let draft = printed(&daemon.verb(&["inventory", "--draft", &own]));
+    assert!(draft.contains("version: processguard/v1\n") && draft.contains("exe: "), "{draft}");
+    refused(&daemon.verb(&["inventory", "--draft", "4194304"]), 11, &["there is no process 4194304"]);
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 mod adopted;
 mod essentials;
+mod faults;
+mod logs;
+mod survival;
 mod survives;
 mod wrap;
 

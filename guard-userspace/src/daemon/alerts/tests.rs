@@ -87,6 +87,7 @@ fn document() -> Value {
             "incident": {
                 "id": 4, "service": "checkout", "instance": 0, "cause": "killed by SIGKILL",
                 "opened_ns": 80_000_000_000u64, "gap": false, "restarts": 5,
+                "failing": [], "bad_ns": 0, "left_out": 0,
                 "timeline": [{ "time_ns": 80_000_000_000u64, "kind": "death", "text": "killed by SIGKILL" }],
             },
         },
