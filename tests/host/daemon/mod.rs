@@ -12,6 +12,7 @@ mod reload;
 mod survival;
 mod survives;
 mod verbs;
+mod wrap;
 
 use std::fs;
 use std::path::PathBuf;

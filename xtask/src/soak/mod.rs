@@ -6,6 +6,8 @@
 //! stopped   nothing of them may be left
 //! ```
 //! What happened, the services themselves say, in files that the daemon never reads.
+//!
+//! On a host that does little else meanwhile: the daemon sees every process, and has room for as many as lived at once.
 
 mod figures;
 mod log;

@@ -49,6 +49,16 @@ const MACHINE_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// Tests of which nothing depends on the kernel.
 const INTERFACE: &str = "host::interface::";
 
+/// Tests of the daemon, of which most depend on the kernel as little, and each starts daemons for seconds.
+const DAEMON: &str = "host::daemon::";
+
+/// Those that do depend on it: control groups, clone3, pidfds, tombstones.
+const DAEMON_OF_THE_KERNEL: [&str; 3] = [
+    "host::daemon::essentials::who_is_killed_is_back_and_the_incident_tells_it",
+    "host::daemon::faults::a_stop_ends_all_descendants",
+    "host::daemon::survives::a_death_without_a_daemon_is_taken_up_with_its_cause",
+];
+
 /// How often a machine tells how far it is, in tests.
 const TOLD_EVERY: usize = 20;
 
@@ -130,8 +140,9 @@ fn wanted_tests(programs: &Programs, filter: Option<&str>, scale: Scale) -> Resu
     if filter.is_none() && !scale.interface {
         let all = tests.len();
         tests.retain(|name| !name.starts_with(INTERFACE));
+        tests.retain(|name| !name.starts_with(DAEMON) || DAEMON_OF_THE_KERNEL.contains(&name.as_str()));
         println!(
-            "{} tests in {INTERFACE} do not depend on the kernel: --full runs them too",
+            "{} tests in {INTERFACE} and {DAEMON} do not depend on the kernel: --full runs them too",
             all - tests.len()
         );
     }
