@@ -38,6 +38,7 @@ use crate::sensor::pinned::Pinned;
 use crate::sensor::pins::Pins;
 use crate::sensor::{self, Options};
 use handover::Doubles;
+pub(crate) use socket::listen;
 pub use socket::{Listener, SOCKET};
 use subscribers::Subscribers;
 

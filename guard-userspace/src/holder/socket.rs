@@ -22,21 +22,8 @@ pub struct Listener {
 impl Listener {
     /// Makes the socket, and its directory if need be. What an earlier holder left is replaced.
     pub(super) fn bind(path: &Path) -> Result<Self, Failure> {
+        let listener = listen(path)?;
         let failed = |source| Failure::Socket { path: path.to_owned(), source };
-        if let Some(directory) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
-        }
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(failed(io::ErrorKind::AddrInUse.into()));
-        }
-        match fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
-            // Not ours to remove.
-            Ok(_) => return Err(failed(io::ErrorKind::AlreadyExists.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let listener = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
         Ok(Self { path: path.to_owned(), listener })
     }
@@ -55,6 +42,26 @@ impl Listener {
             }
         }
     }
+}
+
+/// Listens at a path whose directory is made if need be. A socket that nobody serves any more is replaced; where somebody listens, or
+/// what is no socket, is not.
+pub(crate) fn listen(path: &Path) -> Result<UnixListener, Failure> {
+    let failed = |source| Failure::Socket { path: path.to_owned(), source };
+    if let Some(directory) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(failed(io::ErrorKind::AddrInUse.into()));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
+        // Not ours to remove.
+        Ok(_) => return Err(failed(io::ErrorKind::AlreadyExists.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    UnixListener::bind(path).map_err(failed)
 }
 
 impl Drop for Listener {

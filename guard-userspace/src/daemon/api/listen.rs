@@ -1,14 +1,14 @@
 //! The socket's file: who may connect at all.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
 use super::peer::Access;
 use crate::exit::Failure;
+use crate::holder;
 
 /// A socket that listens. Its file goes with it.
 #[derive(Debug)]
@@ -24,20 +24,7 @@ impl Socket {
     /// socket, is not.
     pub(super) fn bind(path: &Path, access: &Access) -> Result<Self, Failure> {
         let failed = |source| Failure::Socket { path: path.to_owned(), source };
-        if let Some(directory) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
-        }
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(failed(io::ErrorKind::AddrInUse.into()));
-        }
-        match fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
-            // Not ours to remove.
-            Ok(_) => return Err(failed(io::ErrorKind::AlreadyExists.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let listener = UnixListener::bind(path).map_err(failed)?;
+        let listener = holder::listen(path)?;
         // The group before the mode. Whoever connects earlier is asked who they are nevertheless.
         if let Some(group) = access.group() {
             std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
