@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use aya_obj::generated::{BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ};
 use guard_common::control::Control;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::mm::ProtFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -179,6 +180,7 @@ fn word(mapping: &Mapping, offset: usize) -> Option<&AtomicU64> {
 /// Whether anything lies in the ring, be it still unfinished.
 fn has_data(ring: BorrowedFd<'_>) -> io::Result<bool> {
     let mut polled = [PollFd::new(&ring, PollFlags::IN)];
-    let ready = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    // A signal that is pending ends even a look without a wait.
+    let ready = retry_on_intr(|| poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))?;
     Ok(ready > 0)
 }
