@@ -148,8 +148,11 @@ impl Incidents {
         self.add(&subject, entry);
     }
 
-    /// A signal came to a main process that is well.
-    pub(super) fn remember(&mut self, id: ProcId, entry: Entry) {
+    /// A signal came to a main process.
+    pub(super) fn signalled(&mut self, subject: &Subject, id: ProcId, entry: Entry) {
+        if self.open.contains_key(subject) {
+            return self.add(subject, entry);
+        }
         let signals = self.signals.entry(id).or_default();
         if signals.len() >= SIGNALS {
             signals.remove(0);
@@ -166,25 +169,35 @@ impl Incidents {
                 self.add(&subject, entry);
             }
             Some(_) => {}
-            None if self.starts.is_empty() => {}
-            None => {
-                if self.early.len() >= EARLY {
-                    self.early.pop_front();
-                }
-                self.early.push_back((id, entry));
-            }
+            None => self.perhaps_of_a_start(entry),
         }
     }
 
-    /// A start brought a process.
+    /// Something happened to a process of which nobody knows whose it is: perhaps a start under way brought it.
+    pub(super) fn perhaps_of_a_start(&mut self, entry: Entry) {
+        if self.starts.is_empty() {
+            return;
+        }
+        if self.early.len() >= EARLY {
+            self.early.pop_front();
+        }
+        self.early.push_back(entry);
+    }
+
+    /// A start brought a process, to which things may have happened already.
     pub(super) fn started(&mut self, subject: &Subject, process: &Process) {
         self.forked(subject, process.id);
-        let early = std::mem::take(&mut self.early);
-        for (id, entry) in early {
-            if id == process.id {
-                self.add(subject, entry);
-            } else {
-                self.early.push_back((id, entry));
+        let is_its_own = |entry: &Entry| entry.process == Some(process.id);
+        let (its_own, others) = std::mem::take(&mut self.early).into_iter().partition(is_its_own);
+        self.early = others;
+        for entry in Vec::from(its_own) {
+            match entry.kind {
+                Moment::Signal => self.signalled(subject, process.id, entry),
+                Moment::Death => {
+                    let signals = self.signals.remove(&process.id).unwrap_or_default();
+                    self.died(subject.clone(), signals, entry);
+                }
+                _ => self.add(subject, entry),
             }
         }
     }

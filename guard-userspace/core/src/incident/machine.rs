@@ -29,8 +29,8 @@ pub(super) const SOON_NS: u64 = 5_000_000_000;
 /// Signals that are remembered of a main process.
 pub(super) const SIGNALS: usize = 4;
 
-/// Processes that are remembered while a start is under way: what they ran and where they listened before anybody knew whose
-/// they are.
+/// What is remembered of processes while a start is under way: what they ran, where they listened, which signals came and how they
+/// ended before anybody knew whose they are.
 pub(super) const EARLY: usize = 1_024;
 
 /// SIGCHLD, SIGCONT, SIGURG, SIGWINCH: what happens all the time and harms nobody.
@@ -68,7 +68,7 @@ pub struct Incidents {
     pub(super) bad: BTreeMap<(Subject, String), (u64, u64)>,
     /// Starts under way.
     pub(super) starts: BTreeMap<ActionId, Subject>,
-    pub(super) early: VecDeque<(ProcId, Entry)>,
+    pub(super) early: VecDeque<Entry>,
 }
 
 impl Incidents {
@@ -149,21 +149,19 @@ impl Incidents {
         match &event.action {
             Action::Exit { process, exit } => {
                 let signals = self.signals.remove(&process.id).unwrap_or_default();
-                if let Some((subject, true)) = whose {
-                    let death = entry(time_ns, Moment::Death, words::death(exit), process.id);
-                    self.died(subject, signals, death);
+                let death = entry(time_ns, Moment::Death, words::death(exit), process.id);
+                match whose {
+                    Some((subject, true)) => self.died(subject, signals, death),
+                    Some(_) => {}
+                    None => self.perhaps_of_a_start(death),
                 }
             }
-            Action::Signal { process, signal } => {
-                if let Some((subject, true)) = whose
-                    && !CHATTER.contains(&signal.number)
-                {
-                    let entry = entry(time_ns, Moment::Signal, words::signal(signal), process.id);
-                    if self.open.contains_key(&subject) {
-                        self.add(&subject, entry);
-                    } else {
-                        self.remember(process.id, entry);
-                    }
+            Action::Signal { process, signal } if !CHATTER.contains(&signal.number) => {
+                let entry = entry(time_ns, Moment::Signal, words::signal(signal), process.id);
+                match whose {
+                    Some((subject, true)) => self.signalled(&subject, process.id, entry),
+                    Some(_) => {}
+                    None => self.perhaps_of_a_start(entry),
                 }
             }
             Action::Oom { process, .. } => self.starved(time_ns, process),

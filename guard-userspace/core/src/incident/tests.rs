@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use super::*;
-use crate::event::{Action, Event, Gap};
+use crate::event::{Action, Cause, Event, Exit, ExitStatus, Gap, Origin, Process, Signal, SignalResult};
 use crate::health::CheckState;
+use crate::policy::model::RestartVia;
 use crate::policy::{Source, load};
-use crate::supervise::{Notice, ServiceState, Subject, What};
+use crate::supervise::{ActionId, Because, Deed, Done, Notice, Plan, ServiceState, Subject, What};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -112,4 +115,46 @@ fn who_only_observes_and_whose_role_another_one_holds_is_in_no_trouble() {
     incidents.notice(&state(1, ServiceState::Stopped, ServiceState::Held, "its policy only observes"));
     incidents.notice(&state(2, ServiceState::Healthy, ServiceState::Held, "db-2 holds the primary role"));
     assert_eq!(incidents.poll(), None);
+}
+
+/// The kernel may tell of a process before whoever started it does.
+#[test]
+fn what_happens_to_a_start_under_way_is_told_of_it() {
+    let mut incidents = incidents(API);
+    let process = |pid| Process { id: ProcId { pid, start_ns: 3 * SECOND }, ..Process::default() };
+    let deed = Deed::RestartVia { via: RestartVia::Unit("web.service".to_owned()), timeout_ns: SECOND };
+    let because = Because { what: String::new(), since_ns: 0, step: None, restarts_left: None };
+    let id = ActionId(1);
+    incidents.plan(&Plan { id, time_ns: SECOND, subject: web(), deed, act: true, because });
+    let signal = Signal {
+        number: 9,
+        code: 0,
+        origin: Origin::Kernel,
+        result: SignalResult::Delivered,
+        thread: None,
+        value: 0,
+    };
+    let exit = Exit {
+        status: ExitStatus::Signal { number: 9, core: false },
+        cause: Cause::Kernel,
+        lifetime_ns: 0,
+        fork_to_exec_ns: None,
+        exec_to_listen_ns: None,
+        usage: None,
+    };
+    for pid in [9, 10] {
+        let process = || Arc::new(process(pid));
+        let signal = Action::Signal { process: process(), signal: signal.clone() };
+        let exit = Action::Exit { process: process(), exit: Box::new(exit.clone()) };
+        for (time_ns, action) in [(4 * SECOND, signal), (5 * SECOND, exit)] {
+            incidents.event(&Event { time_ns, cpu: 0, sequence: 0, action }, None);
+        }
+    }
+    incidents.done(6 * SECOND, id, &Ok(Done::Started(Arc::new(process(9)))));
+    incidents.notice(&state(6 * SECOND, ServiceState::Starting, ServiceState::BackingOff, "it ended"));
+    assert!(matches!(incidents.poll(), Some(Change::Opened(opened)) if opened.opened_ns == 5 * SECOND));
+    let Some(Change::Updated(incident)) = incidents.poll() else { panic!("nothing was told") };
+    let told = incident.timeline.iter().map(|entry| (entry.kind, entry.process.map(|id| id.pid)));
+    let own = [(Moment::Signal, Some(9)), (Moment::Death, Some(9)), (Moment::Wait, None)];
+    assert_eq!(told.collect::<Vec<_>>(), own);
 }
