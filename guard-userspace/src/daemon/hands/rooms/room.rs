@@ -1,21 +1,27 @@
 //! One room: a control group, held open.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::retry_on_intr;
 use tokio::io::Interest;
 
 use super::{RoomError, RoomName};
-use crate::daemon::hands::identity::{self, Checked};
+use crate::daemon::hands::identity::{self, Checked, IdentityError};
 use crate::daemon::hands::watch;
 
-/// Rounds in which a room is emptied where the kernel has no `cgroup.kill`. Frozen, nobody forks: one is enough, but for
-/// whoever was moved in meanwhile.
-const ROUNDS: u32 = 100;
+/// Rounds in which a room is emptied where the kernel has no `cgroup.kill`. Frozen, nobody forks: one is enough, unless somebody
+/// cannot be frozen, as in an uninterruptible sleep.
+const ROUNDS: u32 = 20;
+
+/// How long all in a room may take to be frozen: 20 rounds of it are a second.
+const FREEZES_WITHIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// A control group, held open: what is done to it is done to this one, and not to a later one of the same name.
 #[derive(Debug)]
@@ -156,17 +162,44 @@ impl Room {
     /// Does so without the kernel's help: frozen, so that nobody forks.
     pub(crate) fn kill_each(&self, value: Option<u64>) -> Result<(), RoomError> {
         let was_frozen = self.is_frozen();
+        let mut told = HashSet::new();
         for _ in 0..ROUNDS {
-            if self.is_empty() {
+            self.freeze()?;
+            let are_all = self.is_frozen_soon();
+            self.check()?;
+            for pid in self.pids() {
+                // Whoever was told is dying, which takes its time where many do.
+                if told.insert(pid)
+                    && let Ok(member) = self.member(pid)
+                {
+                    // Gone: not meant.
+                    let _ = member.send(libc::SIGKILL, value);
+                }
+            }
+            self.thaw()?;
+            if are_all || self.is_empty() {
                 break;
             }
-            self.freeze()?;
-            self.signal(libc::SIGKILL, value, None)?;
-            self.thaw()?;
-            // The dying need the CPU.
-            std::thread::yield_now();
         }
         if was_frozen { self.freeze() } else { Ok(()) }
+    }
+
+    /// Waits until all in it are frozen, unless that takes too long.
+    fn is_frozen_soon(&self) -> bool {
+        // A description of its own: the kernel remembers for each up to which change it was read.
+        let Ok(events) = File::open(self.path.join("cgroup.events")) else { return false };
+        while !says(events.as_fd(), b"frozen 1") {
+            let mut changed = [PollFd::new(&events, PollFlags::PRI)];
+            if !retry_on_intr(|| poll(&mut changed, Some(&FREEZES_WITHIN))).is_ok_and(|changed| changed > 0) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Somebody who is in it.
+    fn member(&self, pid: u32) -> Result<Checked, IdentityError> {
+        Checked::member(pid, |pid| identity::is_in_group(pid, &self.group))
     }
 
     /// Sends a signal to each who is in it `but` one; how many it was sent to.
@@ -177,9 +210,8 @@ impl Room {
         self.check()?;
         let mut sent = 0;
         for pid in self.pids().into_iter().filter(|&pid| Some(pid) != but) {
-            let member = Checked::member(pid, |pid| identity::is_in_group(pid, &self.group));
             // Gone, or elsewhere: not meant.
-            let Ok(member) = member else { continue };
+            let Ok(member) = self.member(pid) else { continue };
             sent += usize::from(member.send(signal, value).is_ok());
         }
         Ok(sent)
@@ -253,11 +285,16 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 fn is_populated(events: BorrowedFd<'_>) -> bool {
+    says(events, b"populated 1")
+}
+
+/// Whether `cgroup.events` has this line.
+fn says(events: BorrowedFd<'_>, wanted: &[u8]) -> bool {
     let mut text = [0; 64];
     // A group that was removed cannot be read.
     let read = rustix::io::pread(events, &mut text, 0).unwrap_or(0);
     let text = text.get(..read).unwrap_or_default();
-    text.split(|&byte| byte == b'\n').any(|line| line == b"populated 1")
+    text.split(|&byte| byte == b'\n').any(|line| line == wanted)
 }
 
 /// The numbers in a file of a group and of all below it.
