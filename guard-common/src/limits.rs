@@ -38,7 +38,7 @@ pub const CGROUP_PATH_BYTES: usize = 1024;
 
 /// Bytes of the ring unless the user asks otherwise. The highest storm that two cores made, 10,000
 /// spawns a second, is about 10 MiB of records a second: this holds 400 ms of it, twenty times the
-/// reader's interval. The reader maps the ring twice over, so it counts double in its memory.
+/// reader's interval. The reader maps it: it counts as its memory.
 pub const RING_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Thread groups of which one exit is elected where the kernel does not say which thread was last.

@@ -2,7 +2,8 @@
 //!
 //! Layout and protocol: the kernel's `Documentation/bpf/ringbuf.rst`. A page with the position up to
 //! which the reader has given room back, a page with the position up to which producers have taken it,
-//! then the data, mapped twice in a row so that no record ever wraps. Positions only grow.
+//! then the data, mapped twice in a row so that no record ever wraps: of the second time we take as much as
+//! the longest record needs, since what is mapped counts as our memory. Positions only grow.
 //!
 //! Reading and giving room back are two steps: whoever must not lose a record writes it down in between.
 
@@ -12,6 +13,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use aya_obj::generated::{BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ};
 use guard_common::control::Control;
+use guard_common::limits::EXEC_LARGE_BYTES;
+use guard_common::wire::{CgroupFull, ExecRoom};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::mm::ProtFlags;
@@ -25,6 +28,10 @@ const RECORD_HEADER: usize = BPF_RINGBUF_HDR_SZ as usize;
 
 /// Records begin at multiples of this.
 const ALIGNMENT: usize = 8;
+
+/// Bytes of the longest record with its header.
+const LONGEST: usize = RECORD_HEADER + size_of::<ExecRoom<EXEC_LARGE_BYTES>>();
+const _: () = assert!(LONGEST >= RECORD_HEADER + size_of::<CgroupFull>());
 
 /// The ring and the flag that arms the programs' wake-up.
 pub(crate) struct Ring {
@@ -49,7 +56,8 @@ impl Ring {
     pub(crate) fn open(map: OwnedFd, size: usize, control: SharedArray<Control>) -> io::Result<Self> {
         let page = rustix::param::page_size();
         let reader = Mapping::new(&map, 0, page, ProtFlags::READ | ProtFlags::WRITE)?;
-        let producers = Mapping::new(&map, page as u64, page + 2 * size, ProtFlags::READ)?;
+        let again = LONGEST.next_multiple_of(page).min(size);
+        let producers = Mapping::new(&map, page as u64, page + size + again, ProtFlags::READ)?;
         let mut ring =
             Self { map, reader, producers, page, size, cursor: 0, taken: 0, control, waiter: None };
         ring.cursor = ring.released();

@@ -59,9 +59,14 @@ impl<T> SharedArray<T> {
 
     /// Maps an array created with `BPF_F_MMAPABLE`.
     pub(crate) fn map(map: impl AsFd, entries: usize) -> io::Result<Self> {
+        Self::map_part(map, 0, entries)
+    }
+
+    /// Maps a part of it, which begins so many bytes from its start: a multiple of the page size.
+    pub(crate) fn map_part(map: impl AsFd, offset: u64, entries: usize) -> io::Result<Self> {
         const { assert!(size_of::<T>().is_multiple_of(8)) };
         let bytes = (entries * size_of::<T>()).next_multiple_of(rustix::param::page_size());
-        let mapping = Mapping::new(map, 0, bytes, ProtFlags::READ | ProtFlags::WRITE)?;
+        let mapping = Mapping::new(map, offset, bytes, ProtFlags::READ | ProtFlags::WRITE)?;
         Ok(Self { mapping, entries, entry: PhantomData })
     }
 

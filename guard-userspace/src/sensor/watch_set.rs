@@ -1,8 +1,10 @@
 //! The kernel's set of watched processes: named at the start, grown by the fork hook afterwards.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::Map;
@@ -18,10 +20,18 @@ pub(crate) const fn entries(watch: u32) -> u32 {
     if watch == 0 { 1 } else { PIDS / PIDS_AN_ENTRY }
 }
 
+/// Bytes of the set that are mapped at a time: whole pages. What is mapped counts as our memory, and the whole set is 8 MiB.
+const WINDOW_BYTES: u32 = 64 * 1024;
+
+/// Pids whose groups lie in a window.
+const WINDOW_PIDS: u32 = WINDOW_BYTES / size_of::<u16>() as u32;
+
 /// Watch groups by pid, shared with the programs.
 #[derive(Debug)]
 pub struct WatchSet {
-    groups: SharedArray<GroupsOfPids>,
+    map: OwnedFd,
+    /// The window that was used last, by its number.
+    window: Mutex<Option<(u32, SharedArray<GroupsOfPids>)>>,
 }
 
 impl WatchSet {
@@ -33,9 +43,10 @@ impl WatchSet {
 
     /// The set in a map.
     pub(crate) fn map(map: impl AsFd) -> Result<Self, Error> {
-        SharedArray::map(map, (PIDS / PIDS_AN_ENTRY) as usize)
-            .map(|groups| Self { groups })
-            .map_err(|error| Error::system("map the watch set", error))
+        let failed = |error| Error::system("map the watch set", error);
+        let map = map.as_fd().try_clone_to_owned().map_err(failed)?;
+        let first = window(&map, 0).map_err(failed)?;
+        Ok(Self { map, window: Mutex::new(Some((0, first))) })
     }
 
     /// Puts a process into a group; group 0 takes it out of the set. Pids beyond what any kernel
@@ -44,21 +55,48 @@ impl WatchSet {
         if pid == 0 {
             return;
         }
-        let Some(entry) = self.groups.word((pid / PIDS_AN_ENTRY) as usize, 0) else { return };
         let shift = (pid % PIDS_AN_ENTRY) * u16::BITS;
         let mask = u64::from(u16::MAX) << shift;
         // The programs write single half-words meanwhile: exchange only if none did.
-        let _ = entry.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |four| {
-            Some(four & !mask | u64::from(group) << shift)
+        self.with_entry(pid, |entry| {
+            entry.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |four| {
+                Some(four & !mask | u64::from(group) << shift)
+            })
         });
     }
 
     /// The group of a process; 0 if it is not watched.
     #[must_use]
     pub fn group(&self, pid: u32) -> u16 {
-        let four = self.groups.read((pid / PIDS_AN_ENTRY) as usize, 0);
+        let four = self.with_entry(pid, |entry| entry.load(Ordering::Relaxed)).unwrap_or(0);
         (four >> ((pid % PIDS_AN_ENTRY) * u16::BITS)) as u16
     }
+
+    /// Uses the entry of a pid.
+    fn with_entry<T>(&self, pid: u32, used: impl FnOnce(&AtomicU64) -> T) -> Option<T> {
+        if pid >= PIDS {
+            return None;
+        }
+        let (number, within) = (pid / WINDOW_PIDS, pid % WINDOW_PIDS);
+        let mut last = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_none_or(|(last, _)| *last != number) {
+            *last = match window(&self.map, number) {
+                Ok(groups) => Some((number, groups)),
+                Err(error) => {
+                    tracing::warn!("process {pid} is not looked up in the watch set: {error}");
+                    None
+                }
+            };
+        }
+        let (_, groups) = last.as_ref()?;
+        groups.word((within / PIDS_AN_ENTRY) as usize, 0).map(used)
+    }
+}
+
+/// Maps a window.
+fn window(map: &OwnedFd, number: u32) -> io::Result<SharedArray<GroupsOfPids>> {
+    let offset = u64::from(number) * u64::from(WINDOW_BYTES);
+    SharedArray::map_part(map, offset, (WINDOW_PIDS / PIDS_AN_ENTRY) as usize)
 }
 
 /// Puts the named processes in, before the programs are attached: their children to come are
