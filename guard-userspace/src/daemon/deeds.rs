@@ -138,8 +138,8 @@ impl Daemon {
 
     /// Whether what a main process leaves in its room is killed.
     fn is_cleared(&self, subject: &Subject) -> bool {
-        let facts = self.supervisor.facts_of(&subject.service);
-        facts.is_none_or(|facts| facts.policy.stop.kill != Kill::Process)
+        let policy = self.supervisor.policy_of(&subject.service);
+        policy.is_none_or(|policy| policy.stop.kill != Kill::Process)
     }
 
     /// A deed that took its time is done.

@@ -32,6 +32,7 @@ impl Daemon {
             self.take_effects();
             let is_down = self.put_down();
             if self.effects.is_empty() {
+                self.teller.tell();
                 return Ok(());
             }
             let mut effects = std::mem::take(&mut self.effects);
@@ -81,18 +82,18 @@ impl Daemon {
             }
             self.supervisor.handle(clock::boot_ns(), Input::Event(&event));
             let whose = before.or_else(|| self.supervisor.whose(id.filter(|_| !ends)?));
-            match &whose {
-                Some((subject, is_main)) if is_news(&event, *is_main) => {
-                    self.teller.event(&event, Some(subject))
-                }
-                None if matches!(event.action, Action::Gap(_) | Action::Resync(_)) => {
-                    self.teller.event(&event, None)
-                }
-                _ => {}
-            }
-            self.incidents.event(&event, whose);
+            self.incidents.event(&event, whose.clone());
             if let Action::Exit { process, .. } = &event.action {
                 self.has_ended(process.id);
+            }
+            match whose {
+                Some((subject, is_main)) if is_news(&event, is_main) => {
+                    self.teller.event(event, Some(subject));
+                }
+                None if matches!(event.action, Action::Gap(_) | Action::Resync(_)) => {
+                    self.teller.event(event, None);
+                }
+                _ => {}
             }
         }
     }
@@ -116,13 +117,13 @@ impl Daemon {
             let Some(change) = next else { return };
             let incident = match change {
                 Change::Opened(incident) => {
-                    self.teller.incident("incident-opened", now_ns, &incident);
+                    self.teller.incident("incident-opened", now_ns, incident.clone());
                     incident
                 }
                 Change::Updated(incident) => incident,
                 Change::Closed(incident) => {
                     self.tally.closed(&incident);
-                    self.teller.incident("incident-closed", now_ns, &incident);
+                    self.teller.incident("incident-closed", now_ns, incident.clone());
                     incident
                 }
             };
@@ -267,16 +268,14 @@ impl Daemon {
 
     /// A service as it is put down.
     fn kept(&mut self, name: &Arc<str>, saved: Saved) -> Option<String> {
-        let facts = self.supervisor.facts_of(name);
         let mut mains = vec![];
-        for instance in facts.iter().flat_map(|facts| &facts.instances) {
-            let Some(process) = instance.main else { continue };
-            let subject = Subject { service: Arc::clone(name), instance: Some(instance.number) };
+        for (instance, process) in self.supervisor.mains_of(name) {
+            let subject = Subject { service: Arc::clone(name), instance: Some(instance) };
             let room = self.lives.room(process).map(|room| room.name().to_string());
             if room.is_none() {
                 self.follow(&subject, process);
             }
-            mains.push(Main { instance: instance.number, process, room });
+            mains.push(Main { instance, process, room });
         }
         serde_json::to_string(&Kept { saved, mains }).ok()
     }

@@ -32,6 +32,16 @@ pub(super) struct Teller {
     stamp: Stamp,
     writer: JsonWriter,
     number: u64,
+    /// What is told with the next [`Teller::tell`]: a line of JSON takes as long as a system call, and what is dead is to be
+    /// started first.
+    waiting: Vec<Waiting>,
+}
+
+/// What waits to be told.
+#[derive(Debug)]
+enum Waiting {
+    Event(Event, Option<Subject>),
+    Incident(&'static str, u64, Incident),
 }
 
 /// Something to be told.
@@ -46,7 +56,7 @@ pub(super) struct Line<'a> {
 
 impl Teller {
     pub(super) fn new(door: Door, stamp: Stamp) -> Self {
-        Self { door, stamp, writer: JsonWriter::new(stamp), number: 0 }
+        Self { door, stamp, writer: JsonWriter::new(stamp), number: 0, waiting: Vec::new() }
     }
 
     pub(super) const fn stamp(&self) -> Stamp {
@@ -57,8 +67,29 @@ impl Teller {
         self.stamp.utc_offset_ns = utc_offset_ns;
     }
 
-    /// A kernel event of a service's process, as `trace` writes it; or of the stream itself.
-    pub(super) fn event(&mut self, event: &Event, whose: Option<&Subject>) {
+    /// A kernel event of a service's process, as `trace` writes it; or of the stream itself. Told later.
+    pub(super) fn event(&mut self, event: Event, whose: Option<Subject>) {
+        self.waiting.push(Waiting::Event(event, whose));
+    }
+
+    /// An incident began or is over. Told later.
+    pub(super) fn incident(&mut self, action: &'static str, time_ns: u64, incident: Incident) {
+        self.waiting.push(Waiting::Incident(action, time_ns, incident));
+    }
+
+    /// Tells what waits.
+    pub(super) fn tell(&mut self) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            match waiting {
+                Waiting::Event(event, whose) => self.tell_event(&event, whose.as_ref()),
+                Waiting::Incident(action, time_ns, incident) => {
+                    self.tell_incident(action, time_ns, &incident);
+                }
+            }
+        }
+    }
+
+    fn tell_event(&mut self, event: &Event, whose: Option<&Subject>) {
         self.number += 1;
         if !self.door.is_followed() {
             return;
@@ -75,8 +106,13 @@ impl Teller {
         self.send(whose.map(|subject| Arc::clone(&subject.service)), text);
     }
 
-    /// Anything else.
+    /// Anything else, after what waits.
     pub(super) fn line(&mut self, line: Line<'_>) {
+        self.tell();
+        self.put(line);
+    }
+
+    fn put(&mut self, line: Line<'_>) {
         self.number += 1;
         if !self.door.is_followed() {
             return;
@@ -167,14 +203,14 @@ impl Teller {
         });
     }
 
-    pub(super) fn incident(&mut self, action: &'static str, time_ns: u64, incident: &Incident) {
+    fn tell_incident(&mut self, action: &'static str, time_ns: u64, incident: &Incident) {
         let subject = Subject { service: incident.service.as_str().into(), instance: incident.instance };
         let message = match &incident.outcome {
             Some(outcome) => format!("{subject}: incident {} is over: {outcome}", incident.id),
             None => format!("{subject}: incident {}: {}", incident.id, incident.cause),
         };
         let detail = json!({ "incident": incident });
-        self.line(Line { time_ns, action, subject: Some(&subject), message, detail });
+        self.put(Line { time_ns, action, subject: Some(&subject), message, detail });
     }
 
     pub(super) fn alert(&mut self, alert: &Alert, subject: &Subject) {

@@ -110,6 +110,20 @@ impl Supervisor {
         Some(self.units.get(slot)?.service_facts(&self.shared))
     }
 
+    /// The policy of a service.
+    #[must_use]
+    pub fn policy_of(&self, service: &str) -> Option<&Arc<Service>> {
+        Some(&self.units.get(self.shared.slots.get(service)?)?.policy)
+    }
+
+    /// The main processes of a service's instances, with the instances' numbers.
+    #[must_use]
+    pub fn mains_of(&self, service: &str) -> Vec<(u32, ProcId)> {
+        let unit = self.shared.slots.get(service).and_then(|slot| self.units.get(slot));
+        let instances = unit.iter().flat_map(|unit| unit.instances.values());
+        instances.filter_map(|instance| Some((instance.number, instance.main()?))).collect()
+    }
+
     /// How an instance is started, with `{port}` and `{instance}` resolved; `None`: somebody else starts it, or there is no such
     /// service.
     #[must_use]

@@ -62,6 +62,8 @@ pub(super) struct Stack {
 
 // SAFETY: the mapping is this value's own and has no tie to a thread.
 unsafe impl Send for Stack {}
+// SAFETY: a shared reference gives its address alone.
+unsafe impl Sync for Stack {}
 
 impl Stack {
     pub(super) fn new() -> io::Result<Self> {

@@ -11,6 +11,7 @@ mod account;
 mod child;
 mod entrant;
 mod error;
+mod stacks;
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_char};
@@ -32,6 +33,7 @@ use crate::clock;
 use account::Account;
 use child::{Recipe, Stack};
 use entrant::Entrant;
+use stacks::Stacks;
 pub use error::{StartError, Step};
 
 /// `PATH`, unless the policy has one: what systemd gives to services.
@@ -49,6 +51,7 @@ pub(crate) struct Common {
     reset_nice: bool,
     /// Open files: soft and hard limit, as we were given them.
     files: (u64, u64),
+    stacks: Stacks,
 }
 
 impl Common {
@@ -71,6 +74,7 @@ impl Common {
             reset_score: number("/proc/self/oom_score_adj").is_some_and(|score| score != 0),
             reset_nice: rustix::process::nice(0).is_ok_and(|nice| nice != 0),
             files: (bound(files.current), bound(files.maximum)),
+            stacks: Stacks::default(),
         })
     }
 
@@ -97,7 +101,9 @@ impl Common {
                 tracing::debug!("the log pipe of {program} stays ours: {error}");
             }
         }
-        let stack = Stack::new()
+        let stack = self
+            .stacks
+            .take()
             .map_err(|source| StartError::Prepare { action: "make a stack for a new process", source })?;
         Ok(Prepared {
             program: c_string(program)?,
@@ -160,7 +166,7 @@ pub struct Prepared {
     account: Option<Account>,
     kept: Option<u64>,
     log: Option<Arc<OwnedFd>>,
-    stack: Stack,
+    stack: Arc<Stack>,
     room: RoomInUse,
     common: Common,
 }
