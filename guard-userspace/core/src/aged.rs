@@ -7,8 +7,8 @@ use std::hash::Hash;
 use rustc_hash::FxHashMap;
 
 /// Entries are alive or gone. When one more would exceed the limit, the one gone for longest
-/// makes room, and if none is gone the one alive for longest. All operations take constant time,
-/// amortised.
+/// makes room, and if none is gone the one alive for longest. Of the gone there may be fewer than of all.
+/// All operations take constant time, amortised.
 #[derive(Debug)]
 pub(crate) struct Aged<K, V> {
     slots: FxHashMap<K, Slot<V>>,
@@ -16,6 +16,9 @@ pub(crate) struct Aged<K, V> {
     gone: VecDeque<(u64, K)>,
     stamps: u64,
     limit: usize,
+    /// Entries that are gone, and how many of them may be kept.
+    are_gone: usize,
+    gone_limit: usize,
 }
 
 #[derive(Debug)]
@@ -29,12 +32,19 @@ struct Slot<V> {
 impl<K: Copy + Eq + Hash, V> Aged<K, V> {
     /// An empty map for at most `limit` entries, and at least one.
     pub(crate) fn new(limit: usize) -> Self {
+        Self::keeping(limit, limit)
+    }
+
+    /// The same, of which at most so many are gone.
+    pub(crate) fn keeping(limit: usize, gone_limit: usize) -> Self {
         Self {
             slots: FxHashMap::default(),
             alive: VecDeque::new(),
             gone: VecDeque::new(),
             stamps: 0,
             limit: limit.max(1),
+            are_gone: 0,
+            gone_limit: gone_limit.max(1),
         }
     }
 
@@ -55,13 +65,19 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
     pub(crate) fn insert(&mut self, key: K, value: V, alive: bool) -> Option<K> {
         let full = self.slots.len() >= self.limit && !self.slots.contains_key(&key);
         let evicted = if full { self.evict() } else { None };
+        self.remove(key);
         let stamp = self.enqueue(key, alive);
         self.slots.insert(key, Slot { value, alive, stamp });
+        if !alive {
+            self.one_more_is_gone();
+        }
         evicted
     }
 
     pub(crate) fn remove(&mut self, key: K) -> Option<V> {
-        self.slots.remove(&key).map(|slot| slot.value)
+        let slot = self.slots.remove(&key)?;
+        self.are_gone -= usize::from(!slot.alive);
+        Some(slot.value)
     }
 
     /// Marks an entry as gone or as alive again. Nothing changes if it is so already.
@@ -70,14 +86,27 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
         let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.alive != alive) else { return };
         (slot.alive, slot.stamp) = (alive, stamp);
         self.enqueue(key, alive);
+        if alive {
+            self.are_gone -= 1;
+        } else {
+            self.one_more_is_gone();
+        }
+    }
+
+    fn one_more_is_gone(&mut self) {
+        self.are_gone += 1;
+        if self.are_gone > self.gone_limit {
+            Self::pop(&mut self.gone, &mut self.slots);
+            self.are_gone -= 1;
+        }
     }
 
     /// Puts a key at the end of its queue and gives its place's stamp.
     fn enqueue(&mut self, key: K, alive: bool) -> u64 {
         let queue = if alive { &mut self.alive } else { &mut self.gone };
-        // At most `limit` places are valid, so at least `limit` outdated ones were added since
-        // the last time: constant time for each.
-        if queue.len() > 2 * self.limit + 16 {
+        // At most as many places are valid as there are entries, so at least as many outdated ones were added, or
+        // entries removed, since the last time: constant time for each.
+        if queue.len() > 2 * self.slots.len() + 16 {
             queue.retain(|&(stamp, key)| self.slots.get(&key).is_some_and(|slot| slot.stamp == stamp));
         }
         self.stamps += 1;
@@ -86,14 +115,19 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
     }
 
     fn evict(&mut self) -> Option<K> {
-        for queue in [&mut self.gone, &mut self.alive] {
-            while let Some((stamp, key)) = queue.pop_front() {
-                if let Entry::Occupied(slot) = self.slots.entry(key)
-                    && slot.get().stamp == stamp
-                {
-                    slot.remove();
-                    return Some(key);
-                }
+        let gone = Self::pop(&mut self.gone, &mut self.slots);
+        self.are_gone -= usize::from(gone.is_some());
+        gone.or_else(|| Self::pop(&mut self.alive, &mut self.slots))
+    }
+
+    /// Removes the entry whose place in this queue is the oldest valid one.
+    fn pop(queue: &mut VecDeque<(u64, K)>, slots: &mut FxHashMap<K, Slot<V>>) -> Option<K> {
+        while let Some((stamp, key)) = queue.pop_front() {
+            if let Entry::Occupied(slot) = slots.entry(key)
+                && slot.get().stamp == stamp
+            {
+                slot.remove();
+                return Some(key);
             }
         }
         None
@@ -115,6 +149,24 @@ mod tests {
         let evicted: Vec<_> = (4..9).filter_map(|key| map.insert(key, (), true)).collect();
         assert_eq!(evicted, [2, 1, 0, 3, 4]);
         assert_eq!(map.slots.len(), 4);
+    }
+
+    #[test]
+    fn fewer_may_be_gone_than_alive() {
+        let mut map = Aged::keeping(8, 2);
+        for key in 0..6 {
+            map.insert(key, (), true);
+        }
+        for key in [3, 1, 4] {
+            map.set_alive(key, false);
+        }
+        map.insert(6, (), false);
+        let mut left: Vec<_> = map.iter().map(|(key, _, alive)| (key, alive)).collect();
+        left.sort_unstable();
+        assert_eq!(left, [(0, true), (2, true), (4, false), (5, true), (6, false)]);
+        map.set_alive(4, true);
+        map.remove(6);
+        assert_eq!(map.are_gone, 0);
     }
 
     #[test]

@@ -12,8 +12,10 @@ use crate::process::cgroup_path;
 /// Node id of every hierarchy's root: the first that kernfs gives out.
 const ROOT_ID: u64 = 1;
 
-/// All control groups seen, the removed ones for as long as there is room: exit records of their
-/// last processes come later.
+/// Removed control groups that are kept. Records that name one come within a moment: a group is removed once nobody is in it.
+const REMOVED: usize = 1_024;
+
+/// All control groups seen, the latest removed ones among them: exit records of their last processes come later.
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     known: Aged<(u32, u64), Arc<Cgroup>>,
@@ -23,7 +25,7 @@ pub(crate) struct Cgroups {
 
 impl Cgroups {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { known: Aged::new(limit), none: Arc::default() }
+        Self { known: Aged::keeping(limit, REMOVED), none: Arc::default() }
     }
 
     /// The control group of an id; without a path until that is learned.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -150,7 +150,9 @@ impl Room {
     /// If somebody is in it who must not be touched, or the system refuses.
     pub fn kill(&self) -> Result<(), RoomError> {
         self.check()?;
-        match fs::write(self.path.join("cgroup.kill"), "1") {
+        // Not as one that may be created: such a file would be refused, and not found to be missing.
+        let kill = File::options().write(true).open(self.path.join("cgroup.kill"));
+        match kill.and_then(|mut kill| kill.write_all(b"1")) {
             Ok(()) => Ok(()),
             // Before Linux 5.14; or the group is gone.
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.kill_each(None),

@@ -33,8 +33,8 @@ use crate::clock;
 use account::Account;
 use child::{Recipe, Stack};
 use entrant::Entrant;
-use stacks::Stacks;
 pub use error::{StartError, Step};
+use stacks::Stacks;
 
 /// `PATH`, unless the policy has one: what systemd gives to services.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
