@@ -12,7 +12,7 @@ use guard_core::supervise::{Answer, Deed, Done, Input, Plan, Refused, Subject};
 use super::alerts::Alert;
 use super::fail;
 use super::hands::Hook;
-use super::hands::spawn::Started;
+use super::hands::spawn::{Prepared, Started};
 use super::keeper::Count;
 use super::others;
 use super::probes::Answered;
@@ -97,8 +97,7 @@ impl Daemon {
 }
 
 impl Daemon {
-    /// Has a process started. What it follows must be gone first, with all that its control group held. An exec can wait for a dead
-    /// file server, and others must not: so it is done by a thread of its own, unless it was quick the last time, on a local disk.
+    /// Has a process started. What it follows must be gone first, with all that its control group held.
     fn start(&mut self, plan: Plan) -> Result<(), Failure> {
         let Deed::Start { run, notify, after } = &plan.deed else { return Ok(()) };
         let prepared = match self.hands.prepare(&plan.subject, run, *notify) {
@@ -109,9 +108,20 @@ impl Daemon {
                 return Ok(());
             }
         };
+        fail::point("start.prepared");
+        let after = *after;
+        match self.keep_start(after, plan, prepared) {
+            Some((plan, prepared)) => self.start_prepared(plan, prepared),
+            None => Ok(()),
+        }
+    }
+
+    /// An exec can wait for a dead file server, and others must not: so a start is done by a thread of its own, unless it was quick the
+    /// last time, on a local disk.
+    pub(super) fn start_prepared(&mut self, plan: Plan, prepared: Prepared) -> Result<(), Failure> {
+        let Deed::Start { run, after, .. } = &plan.deed else { return Ok(()) };
         let before = after.and_then(|after| self.lives.get(after)).and_then(|life| life.room.clone());
         let before = before.filter(|room| !room.is_empty() && self.is_cleared(&plan.subject));
-        fail::point("start.prepared");
         if before.is_none() && self.quick.is_quick(&plan.subject, run) {
             let result = prepared.start().map_err(in_words);
             fail::point("start.done");

@@ -16,6 +16,7 @@ pub mod api;
 mod deeds;
 pub mod door;
 pub mod drafts;
+mod endings;
 mod ends;
 mod facts;
 pub mod fail;

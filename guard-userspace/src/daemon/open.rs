@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::alerts::{self, Alerts};
 use super::answers::{ORIGIN, of_this_boot};
 use super::door::{Door, Refusal, Request};
+use super::endings::Endings;
 use super::flags::Flags;
 use super::gauges::Gauges;
 use super::generations::{self, Generations};
@@ -106,6 +107,7 @@ pub(super) async fn open(
         flags: Flags::restored(&recovered.flags),
         exits: Exits::new()
             .map_err(|source| Failure::System { action: "make an epoll descriptor", source })?,
+        endings: Endings::default(),
         lives: Lives::default(),
         quick: Quick::default(),
         deeds: JoinSet::new(),

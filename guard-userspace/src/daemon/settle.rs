@@ -30,6 +30,7 @@ impl Daemon {
                 self.supervisor.handle_timeout(now_ns);
             }
             self.take_effects();
+            self.set_aside();
             let is_down = self.put_down();
             if self.effects.is_empty() {
                 self.teller.tell();
@@ -86,6 +87,7 @@ impl Daemon {
             if let Action::Exit { process, .. } = &event.action {
                 self.has_ended(process.id);
             }
+            self.look_out(&event, whose.as_ref().is_some_and(|(_, is_main)| *is_main));
             match whose {
                 Some((subject, is_main)) if is_news(&event, is_main) => {
                     self.teller.event(event, Some(subject));

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use super::alerts::{self, Alerts};
 use super::deeds::Landed;
 use super::door::Request;
+use super::endings::Endings;
 use super::fail;
 use super::flags::Flags;
 use super::gauges::{self, Gauges};
@@ -64,6 +65,7 @@ pub(super) struct Daemon {
     pub(super) flags: Flags,
     pub(super) hands: Hands,
     pub(super) exits: Exits,
+    pub(super) endings: Endings,
     pub(super) lives: Lives,
     pub(super) quick: Quick,
     pub(super) probes: Probes,
@@ -229,9 +231,14 @@ impl Daemon {
         match turn {
             Turn::Ended(ended) => {
                 fail::point("end.seen");
+                for end in &ended {
+                    self.go_on_after(end.id)?;
+                }
                 self.holder.take_in()?;
                 fail::point("end.taken-in");
-                self.unseen.extend(ended.into_iter().map(|end| (Instant::now(), end.id, end.status)));
+                let table = self.holder.core().processes();
+                let unseen = ended.into_iter().filter(|end| table.is_alive(end.id));
+                self.unseen.extend(unseen.map(|end| (Instant::now(), end.id, end.status)));
             }
             Turn::Sensor(due) => self.holder.step(due)?,
             Turn::Gauge(due) => {
