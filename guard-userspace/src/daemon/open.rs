@@ -128,6 +128,7 @@ pub(super) async fn open(
         certain: true,
         idle: None,
         own_pid: std::process::id(),
+        processors: std::thread::available_parallelism().map_or(1, usize::from),
         started_ns,
         takeovers,
         troubles,

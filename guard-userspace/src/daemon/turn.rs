@@ -101,6 +101,7 @@ pub(super) struct Daemon {
     /// When that is to be done which can wait.
     pub(super) idle: Option<Instant>,
     pub(super) own_pid: u32,
+    pub(super) processors: usize,
     pub(super) started_ns: u64,
     pub(super) takeovers: u64,
     pub(super) troubles: Vec<String>,
@@ -187,8 +188,9 @@ impl Daemon {
                 }
                 turn => self.take(turn)?,
             }
-            self.idle = Some(Instant::now() + QUIET);
             self.settle()?;
+            self.follow_the_doomed()?;
+            self.idle = Some(Instant::now() + QUIET);
             if stopping && self.supervisor.facts().iter().all(|facts| facts.instances.is_empty()) {
                 break;
             }
@@ -229,17 +231,7 @@ impl Daemon {
     /// Tells what came to whom it concerns.
     fn take(&mut self, turn: Turn) -> Result<(), Failure> {
         match turn {
-            Turn::Ended(ended) => {
-                fail::point("end.seen");
-                for end in &ended {
-                    self.go_on_after(end.id)?;
-                }
-                self.holder.take_in()?;
-                fail::point("end.taken-in");
-                let table = self.holder.core().processes();
-                let unseen = ended.into_iter().filter(|end| table.is_alive(end.id));
-                self.unseen.extend(unseen.map(|end| (Instant::now(), end.id, end.status)));
-            }
+            Turn::Ended(ended) => self.have_ended(ended)?,
             Turn::Sensor(due) => self.holder.step(due)?,
             Turn::Gauge(due) => {
                 let (gauges, now_ns) = (&mut self.gauges, clock::boot_ns());
@@ -301,6 +293,20 @@ pub(super) fn refusal_text(refusal: &super::door::Refusal) -> String {
 }
 
 impl Daemon {
+    /// Main processes have ended; their records are there, or come within [`RECORD_WITHIN`].
+    pub(super) fn have_ended(&mut self, ended: Vec<Ended>) -> Result<(), Failure> {
+        fail::point("end.seen");
+        for end in &ended {
+            self.go_on_after(end.id)?;
+        }
+        self.holder.take_in()?;
+        fail::point("end.taken-in");
+        let table = self.holder.core().processes();
+        let unseen = ended.into_iter().filter(|end| table.is_alive(end.id));
+        self.unseen.extend(unseen.map(|end| (Instant::now(), end.id, end.status)));
+        Ok(())
+    }
+
     /// Ends without a record: after a while the core is told what `waitid` said, and the table is compared with the kernel's.
     fn look_for_unseen(&mut self) -> Result<(), Failure> {
         let now = Instant::now();

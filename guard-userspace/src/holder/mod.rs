@@ -139,8 +139,6 @@ pub struct Holder {
     sweep: Duration,
     /// When the crowd has gathered; `None`: the first record is waited for.
     gathered: Option<Instant>,
-    /// Until then no crowd is to gather.
-    pressing: Option<Instant>,
     next_sweep: Instant,
     /// Last: nobody may take the sensor before all else is closed.
     _pins: Pins,
@@ -230,7 +228,6 @@ impl Holder {
             interval: settings.interval,
             sweep: settings.sweep,
             gathered: Some(Instant::now()),
-            pressing: None,
             next_sweep: Instant::now() + settings.sweep,
             _pins: pins,
         };
@@ -330,18 +327,14 @@ impl Holder {
     /// # Errors
     /// If records cannot be read or put down.
     pub fn take_in(&mut self) -> Result<(), Failure> {
-        let any = self.turn()?;
-        let now = Instant::now();
-        let is_settled = self.unsettled.is_none() && self.doubles.is_empty();
-        let is_pressing = is_settled && self.pressing.is_some_and(|until| now < until);
-        self.gathered = (any && !is_pressing).then(|| now + self.interval);
+        self.gathered = self.turn()?.then(|| Instant::now() + self.interval);
         Ok(())
     }
 
-    /// Until then records are taken in as they come, not in crowds: one of them is awaited.
-    pub fn press(&mut self, until: Instant) {
-        self.pressing = Some(until);
-        self.gathered = Some(Instant::now());
+    /// Whether there is more to take in. Looks into memory that is shared with the kernel, without a system call.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.sensor.taken() > self.sensor.position()
     }
 
     /// Has the table compared with the kernel's own list.

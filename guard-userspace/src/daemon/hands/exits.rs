@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use guard_core::ids::ProcId;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -83,23 +83,29 @@ impl Exits {
     pub async fn next(&mut self) -> io::Result<Vec<Ended>> {
         loop {
             let mut guard = self.epoll.readable().await?;
-            let mut events: Vec<epoll::Event> = Vec::with_capacity(AT_ONCE);
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            match epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&now)) {
-                Ok(_) => {}
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            if events.is_empty() {
+            let numbers = ended(self.epoll.get_ref())?;
+            if numbers.is_empty() {
                 guard.clear_ready();
                 continue;
             }
-            let numbers: Vec<u64> = events.iter().map(|event| event.data.u64()).collect();
-            let ended: Vec<Ended> = numbers.into_iter().filter_map(|number| self.take(number)).collect();
+            let ended = self.take_all(numbers);
             if !ended.is_empty() {
                 return Ok(ended);
             }
         }
+    }
+
+    /// Those who have ended by now, without waiting.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn now(&mut self) -> io::Result<Vec<Ended>> {
+        let numbers = ended(self.epoll.get_ref())?;
+        Ok(self.take_all(numbers))
+    }
+
+    fn take_all(&mut self, numbers: Vec<u64>) -> Vec<Ended> {
+        numbers.into_iter().filter_map(|number| self.take(number)).collect()
     }
 
     fn take(&mut self, number: u64) -> Option<Ended> {
@@ -109,6 +115,14 @@ impl Exits {
         let status = reap(&pidfd);
         Some(Ended { id, status })
     }
+}
+
+/// The numbers of some who have ended by now.
+fn ended(epoll: &OwnedFd) -> io::Result<Vec<u64>> {
+    let mut events: Vec<epoll::Event> = Vec::with_capacity(AT_ONCE);
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    retry_on_intr(|| epoll::wait(epoll, spare_capacity(&mut events), Some(&now)))?;
+    Ok(events.iter().map(|event| event.data.u64()).collect())
 }
 
 /// Takes the status of a child that has ended, in the form of `wait()`. `None`: it is no child of ours, or somebody
