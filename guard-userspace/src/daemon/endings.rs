@@ -9,7 +9,7 @@
 //! pidfd readable -> the room is empty, as a rule: started at once; the kill is done already
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use guard_core::event::{Action, Event};
@@ -36,10 +36,39 @@ const DEADLY: [u32; 9] = [2, 3, 4, 6, 7, 8, 9, 11, 15];
 pub(super) struct Endings {
     starts: HashMap<ProcId, (Plan, Prepared)>,
     effects: HashMap<ProcId, Vec<Effect>>,
+    /// What else is to be done, and whether that was put down: later, if an end is followed and somebody is to be started then.
+    put_off: VecDeque<(Effect, bool)>,
     /// Who was sent a deadly signal.
     doomed: Option<ProcId>,
+    /// An end is followed.
+    is_following: bool,
     /// When somebody was followed in vain.
     in_vain: Option<Instant>,
+}
+
+impl Endings {
+    /// Whether somebody is about to be started.
+    pub(super) fn hold_starts(&self) -> bool {
+        !self.starts.is_empty()
+    }
+
+    /// Whether that is to be now, and all else later.
+    pub(super) fn are_pressing(&self) -> bool {
+        self.is_following && self.hold_starts()
+    }
+
+    pub(super) fn put_off(&mut self, effects: Vec<Effect>, is_down: bool) {
+        self.put_off.extend(effects.into_iter().map(|effect| (effect, is_down)));
+    }
+
+    pub(super) fn has_put_off(&self) -> bool {
+        !self.put_off.is_empty()
+    }
+
+    /// The next thing that was put off.
+    pub(super) fn next_put_off(&mut self) -> Option<(Effect, bool)> {
+        self.put_off.pop_front()
+    }
 }
 
 impl Daemon {
@@ -67,7 +96,8 @@ impl Daemon {
         if was_in_vain || self.processors < 2 {
             return Ok(());
         }
-        while self.exits.has(doomed) {
+        self.endings.is_following = true;
+        while self.exits.has(doomed) && began.elapsed() < FOLLOWED {
             let ended = self
                 .exits
                 .now()
@@ -78,14 +108,13 @@ impl Daemon {
             } else if self.holder.has_more() {
                 self.holder.take_in()?;
                 self.settle()?;
-            } else if began.elapsed() >= FOLLOWED {
-                self.endings.in_vain = Some(began);
-                break;
             }
             // It may be waiting for this processor.
             std::thread::yield_now();
         }
-        Ok(())
+        self.endings.is_following = false;
+        self.endings.in_vain = self.exits.has(doomed).then_some(began);
+        self.settle()
     }
 
     /// Sets aside what is to be done to those who are ending anyway.

@@ -32,25 +32,39 @@ impl Daemon {
             self.take_effects();
             self.set_aside();
             let is_down = self.put_down();
-            if self.effects.is_empty() {
+            let effects = std::mem::take(&mut self.effects);
+            let is_quiet = effects.is_empty();
+            // What is dead is started first: all else can wait for as long as that takes.
+            let (starts, others): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_start);
+            for effect in starts {
+                self.carry_out(effect, is_down)?;
+            }
+            self.endings.put_off(others, is_down);
+            if self.endings.are_pressing() {
+                return Ok(());
+            }
+            if is_quiet && !self.endings.has_put_off() {
                 self.teller.tell();
                 return Ok(());
             }
-            let mut effects = std::mem::take(&mut self.effects);
-            // What is dead is started first: all else can wait for as long as that takes.
-            effects.make_contiguous().sort_by_key(|effect| !is_start(effect));
-            for effect in effects {
-                match effect {
-                    Effect::Act(plan) if !is_down && plan.act && !is_harmless(&plan.deed) => {
-                        let why = "what is done to the living must be written down first, and cannot be";
-                        self.carried(plan, Err(why.to_owned()));
-                    }
-                    Effect::Act(plan) => self.act(plan)?,
-                    Effect::Ask(question) => self.ask(question),
-                    Effect::Tell(notice) => self.notice(&notice),
-                }
+            while let Some((effect, is_down)) = self.endings.next_put_off() {
+                self.carry_out(effect, is_down)?;
             }
         }
+    }
+
+    /// Does what was decided. `is_down`: that was written down.
+    fn carry_out(&mut self, effect: Effect, is_down: bool) -> Result<(), Failure> {
+        match effect {
+            Effect::Act(plan) if !is_down && plan.act && !is_harmless(&plan.deed) => {
+                let why = "what is done to the living must be written down first, and cannot be";
+                self.carried(plan, Err(why.to_owned()));
+            }
+            Effect::Act(plan) => self.act(plan)?,
+            Effect::Ask(question) => self.ask(question),
+            Effect::Tell(notice) => self.notice(&notice),
+        }
+        Ok(())
     }
 
     /// Takes over what the supervisor wants done; incidents see it first.
@@ -114,8 +128,8 @@ impl Daemon {
         let now_ns = clock::boot_ns();
         loop {
             // What goes on is put down once all is done: a crash loop's timeline is long, and what is dead is started first.
-            let next =
-                if self.effects.is_empty() { self.incidents.poll() } else { self.incidents.poll_news() };
+            let is_done = self.effects.is_empty() && !self.endings.hold_starts();
+            let next = if is_done { self.incidents.poll() } else { self.incidents.poll_news() };
             let Some(change) = next else { return };
             let incident = match change {
                 Change::Opened(incident) => {
