@@ -3,12 +3,37 @@
 use crate::limits::{COMM_BYTES, LATENCY_BUCKETS};
 use crate::wire::{Kind, ProcKey};
 
+/// The reader is woken by any record.
+pub const ARMED: u64 = 1;
+/// The reader is woken by a record of one of [`DEADLY_SIGNALS`] to a watched process.
+pub const ARMED_FOR_DEATH: u64 = 2;
+
+/// Signals that end processes, and that few of them live on after: bit 0 is signal 1. SIGINT, SIGQUIT, SIGILL, SIGABRT, SIGBUS,
+/// SIGFPE, SIGKILL, SIGSEGV, SIGTERM.
+pub const DEADLY_SIGNALS: u32 = signals([2, 3, 4, 6, 7, 8, 9, 11, 15]);
+
+const fn signals<const N: usize>(numbers: [u32; N]) -> u32 {
+    let (mut bits, mut at) = (0, 0);
+    while at < N {
+        bits |= 1 << (numbers[at] - 1);
+        at += 1;
+    }
+    bits
+}
+
+/// Whether a signal is one of [`DEADLY_SIGNALS`].
+#[must_use]
+pub const fn is_deadly(number: u32) -> bool {
+    number >= 1 && number <= 32 && DEADLY_SIGNALS >> (number - 1) & 1 != 0
+}
+
 /// The single entry of the map `CONTROL`: how the reader asks to be woken.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Control {
-    /// 1 while the reader waits. The first program that submits a record after that clears it
-    /// and wakes the reader; all others leave their record without an interrupt.
+    /// [`ARMED`] while the reader waits. The first program that submits a record after that clears it
+    /// and wakes the reader; all others leave their record without an interrupt. [`ARMED_FOR_DEATH`] while
+    /// it lets a crowd of records gather: only a deadly signal to a watched process wakes it.
     pub armed: u64,
     /// [`MAGIC`], if the sensor is one of ours.
     pub magic: u64,

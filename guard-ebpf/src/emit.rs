@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use aya_ebpf::maps::ring_buf::RingBufEntry;
+use guard_common::control::ARMED;
 use guard_common::control::CpuCounters;
 use guard_common::wire::{Header, Kind};
 
@@ -58,16 +59,23 @@ impl Attempt {
     }
 
     /// Hands a complete record to the reader and wakes it if it waits for the first one.
+    #[inline(always)]
+    pub(crate) fn submit<T>(&self, entry: RingBufEntry<T>) {
+        self.submit_and_wake(entry, ARMED);
+    }
+
+    /// Hands a complete record to the reader and wakes it if it is armed for no more than that.
     ///
     /// Committing is a full barrier, and the flag is read after it: either the reader, which arms
     /// before it looks, sees the record, or this program sees the armed flag. The wake-up itself
     /// is an empty record that is discarded, since the real one is already committed.
     #[inline(always)]
-    pub(crate) fn submit<T>(&self, entry: RingBufEntry<T>) {
+    pub(crate) fn submit_and_wake<T>(&self, entry: RingBufEntry<T>, urgency: u64) {
         entry.submit(u64::from(BPF_RB_NO_WAKEUP));
         let Some(control) = CONTROL.get_ptr_mut(0) else { return };
         // SAFETY: the map's only entry; all sides access the flag as one aligned word.
-        if unsafe { (&raw const (*control).armed).read_volatile() } == 0 {
+        let armed = unsafe { (&raw const (*control).armed).read_volatile() };
+        if armed == 0 || armed > urgency {
             return;
         }
         if let Some(nudge) = RING.reserve::<u64>(0) {

@@ -2,7 +2,8 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::programs::BtfTracePointContext;
-use guard_common::config::FILTER_CHILD_SIGNALS;
+use guard_common::config::{FILTER_CHILD_SIGNALS, WATCH};
+use guard_common::control::{ARMED, ARMED_FOR_DEATH, is_deadly};
 use guard_common::wire::{Kind, ORIGIN_FAULT, ORIGIN_KERNEL, ORIGIN_PROCESS, ORIGIN_TIMER, ProcKey, Signal};
 
 use crate::config::{config, offset};
@@ -10,6 +11,7 @@ use crate::emit::{self, Attempt};
 use crate::filter;
 use crate::read::{Kernel, Typed, Untyped};
 use crate::task;
+use crate::watch;
 
 // Signal numbers and `si_code` values of the x86-64 ABI (`asm-generic/siginfo.h`).
 const SIGILL: u32 = 4;
@@ -87,7 +89,8 @@ pub(crate) fn record(ctx: &BtfTracePointContext) {
         (&raw mut (*signal).group).write(u32::from(ctx.arg::<u32>(3) != 0));
         (&raw mut (*signal).sender_comm).cast::<[u64; 2]>().write(sender_comm);
     }
-    attempt.submit(entry);
+    let is_end = is_deadly(number) && config!(watch) & WATCH != 0 && watch::group(task::tgid(target)) != 0;
+    attempt.submit_and_wake(entry, if is_end { ARMED_FOR_DEATH } else { ARMED });
 }
 
 /// Who is behind a signal. A code above zero is the kernel's own; of the others only timers and

@@ -12,9 +12,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use guard_common::control::is_deadly;
 use guard_core::event::{Action, Event};
 use guard_core::ids::ProcId;
-use guard_core::supervise::{Deed, Effect, Plan};
+use guard_core::supervise::{Deed, Effect, Plan, Subject};
 use tokio::time::Instant;
 
 use super::hands::spawn::Prepared;
@@ -26,10 +27,6 @@ const FOLLOWED: Duration = Duration::from_millis(2);
 
 /// How long it is not followed after one that it did in vain: a service may handle such signals all the time.
 const IN_VAIN: Duration = Duration::from_millis(200);
-
-/// Signals by which processes are ended, and that few of them live on after: SIGINT, SIGQUIT, SIGILL, SIGABRT, SIGBUS, SIGFPE,
-/// SIGKILL, SIGSEGV, SIGTERM.
-const DEADLY: [u32; 9] = [2, 3, 4, 6, 7, 8, 9, 11, 15];
 
 /// What waits for the ends of main processes.
 #[derive(Debug, Default)]
@@ -57,6 +54,13 @@ impl Endings {
         self.is_following && self.hold_starts()
     }
 
+    /// For whose end something of a service is set aside.
+    fn who_holds_up(&self, service: &str) -> Option<ProcId> {
+        let is_of_it = |effect: &Effect| *subject(effect).service == *service;
+        let held = self.effects.iter().find(|(_, effects)| effects.iter().any(is_of_it));
+        held.map(|(whom, _)| *whom)
+    }
+
     pub(super) fn put_off(&mut self, effects: Vec<Effect>, is_down: bool) {
         self.put_off.extend(effects.into_iter().map(|effect| (effect, is_down)));
     }
@@ -81,7 +85,7 @@ impl Daemon {
     pub(super) fn look_out(&mut self, event: &Event, is_main: bool) {
         if let Action::Signal { process, signal } = &event.action
             && is_main
-            && DEADLY.contains(&signal.number)
+            && is_deadly(signal.number)
         {
             self.endings.doomed = Some(process.id);
         }
@@ -117,14 +121,20 @@ impl Daemon {
         self.settle()
     }
 
-    /// Sets aside what is to be done to those who are ending anyway.
+    /// Sets aside what is to be done to those who are ending anyway, and all that follows it for the same service: its rooms are
+    /// let go once it is said to be stopped.
     pub(super) fn set_aside(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
-            match &effect {
+            let whom = match &effect {
                 Effect::Act(Plan { deed: Deed::Kill { target, .. }, .. }) if self.is_ending(*target) => {
-                    self.endings.effects.entry(*target).or_default().push(effect);
+                    Some(*target)
                 }
-                _ => self.effects.push_back(effect),
+                Effect::Act(Plan { deed: Deed::Start { .. }, .. }) => None,
+                effect => self.endings.who_holds_up(&subject(effect).service),
+            };
+            match whom {
+                Some(whom) => self.endings.effects.entry(whom).or_default().push(effect),
+                None => self.effects.push_back(effect),
             }
         }
     }
@@ -148,5 +158,14 @@ impl Daemon {
             Some((plan, prepared)) => self.start_prepared(plan, prepared),
             None => Ok(()),
         }
+    }
+}
+
+/// Whom an effect is about.
+const fn subject(effect: &Effect) -> &Subject {
+    match effect {
+        Effect::Act(plan) => &plan.subject,
+        Effect::Ask(question) => &question.subject,
+        Effect::Tell(notice) => &notice.subject,
     }
 }

@@ -287,7 +287,7 @@ impl Holder {
             () = feed::at(Some(self.next_sweep)) => Due::Sweep,
             subscriber = listener.accept() => Due::Subscriber(subscriber),
             number = self.subscribers.leaving() => Due::Leaving(number),
-            readable = self.sensor.readable(), if self.gathered.is_none() => {
+            readable = self.sensor.readable(self.gathered.is_some()) => {
                 readable?;
                 Due::Awake
             }

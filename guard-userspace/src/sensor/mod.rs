@@ -270,7 +270,7 @@ impl Sensor {
     /// # Errors
     /// If the ring cannot be polled.
     pub async fn readable(&mut self) -> Result<(), Error> {
-        self.ring.readable().await.map_err(|error| Error::system("wait for the ring", error))
+        self.ring.readable(false).await.map_err(|error| Error::system("wait for the ring", error))
     }
 
     /// Feeds at most `max` records, and the gaps between them, to the core. Returns how many

@@ -202,12 +202,13 @@ impl Pinned {
         self.ring.release();
     }
 
-    /// Waits for a record. All that were read must have been released.
+    /// Waits for a record, or, while a crowd of them gathers, for a deadly signal to a watched process. All that were read must have
+    /// been released.
     ///
     /// # Errors
     /// If the ring cannot be polled.
-    pub async fn readable(&mut self) -> Result<(), Error> {
-        self.ring.readable().await.map_err(|error| Error::system("wait for the ring", error))
+    pub async fn readable(&mut self, gathers: bool) -> Result<(), Error> {
+        self.ring.readable(gathers).await.map_err(|error| Error::system("wait for the ring", error))
     }
 
     /// All losses since it was attached.

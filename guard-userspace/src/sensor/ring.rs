@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use aya_obj::generated::{BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ};
-use guard_common::control::Control;
+use guard_common::control::{ARMED, ARMED_FOR_DEATH, Control};
 use guard_common::limits::EXEC_LARGE_BYTES;
 use guard_common::wire::{CgroupFull, ExecRoom};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -158,7 +158,9 @@ impl Ring {
 
     /// Waits for a record; what was read must have been released. First arms, then looks: a program
     /// that commits after the look sees the armed flag and wakes.
-    pub(crate) async fn readable(&mut self) -> io::Result<()> {
+    ///
+    /// While a crowd gathers, only a deadly signal to a watched process is waited for.
+    pub(crate) async fn readable(&mut self, gathers: bool) -> io::Result<()> {
         if self.waiter.is_none() {
             let again = self.map.try_clone()?;
             // SAFETY: an `OwnedFd` stays open, and the same, until it is dropped.
@@ -166,14 +168,17 @@ impl Ring {
         }
         let Some(waiter) = &self.waiter else { return Ok(()) };
         loop {
-            if let Some(armed) = self.control.word(0, 0) {
-                armed.store(1, Ordering::SeqCst);
-                fence(Ordering::SeqCst);
-            }
-            if has_data(waiter.get_ref().as_fd())? {
+            let Some(armed) = self.control.word(0, 0) else { return Ok(()) };
+            armed.store(if gathers { ARMED_FOR_DEATH } else { ARMED }, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            if !gathers && has_data(waiter.get_ref().as_fd())? {
                 return Ok(());
             }
             waiter.readable().await?.clear_ready();
+            // Whoever woke us has cleared it; otherwise it was a wake-up of before.
+            if gathers && armed.load(Ordering::SeqCst) == 0 {
+                return Ok(());
+            }
         }
     }
 }
