@@ -243,7 +243,7 @@ impl Daemon {
             Turn::Landed(landed) => self.landed(*landed)?,
             Turn::Answered(answered) => self.answered(answered),
             Turn::Alerted(outcome) => self.alerted(&outcome),
-            Turn::Notified(notice) => self.notified(&notice),
+            Turn::Notified(notice) => self.notified(&notice)?,
             Turn::Request(request) => self.request(request),
             Turn::Reload => {
                 systemd::reloading();
@@ -262,11 +262,18 @@ impl Daemon {
     }
 
     /// A process said something to its notification socket.
-    fn notified(&mut self, notice: &Notice) {
-        let id = self.holder.core().processes().current(notice.pid).map(|process| process.id);
+    fn notified(&mut self, notice: &Notice) -> Result<(), Failure> {
+        let known = |holder: &Holder| holder.core().processes().current(notice.pid).map(|process| process.id);
+        if known(&self.holder).is_none() {
+            // The record of its birth lies in the ring.
+            self.holder.take_in()?;
+            self.take_in_events();
+        }
+        let id = known(&self.holder);
         if let Some(id) = id.filter(|_| notice.ready) {
             self.supervisor.handle(clock::boot_ns(), Input::Notified(id));
         }
+        Ok(())
     }
 
     /// Another keeper, with the same pipes.

@@ -26,6 +26,8 @@ pub(super) fn leaky(args: &Args) -> Result<()> {
     let only: u16 = args.number("only-port", port)?;
     let leak: f64 = if only == port { args.number("leak", 0.0)? } else { 0.0 };
     let (upto, slower): (f64, f64) = (args.number("upto", f64::MAX)?, args.number("slower-ms", 0.0)?);
+    // Rust's own handler lets a process live on after the first SIGSEGV that no fault of its own has made.
+    sys::take_signal(libc::SIGSEGV, sys::Disposition::Default)?;
     let listener = http::listen(port)?;
     began(args, "leaky-worker", json!({ "port": port, "leak": leak }))?;
     let lost = Arc::new(AtomicU64::new(0));

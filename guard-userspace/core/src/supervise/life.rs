@@ -172,6 +172,9 @@ impl Unit {
         for port in caught.ports {
             self.listens(number, port, turn);
         }
+        if caught.notified {
+            self.notified(number, turn);
+        }
         if let Some((time_ns, exit)) = caught.end {
             return self.ended(number, time_ns, &exit, turn);
         }

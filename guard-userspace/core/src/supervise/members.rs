@@ -9,7 +9,7 @@ use crate::ids::ProcId;
 
 use super::shared::Slot;
 
-/// Events that are remembered while a start is under way: its process may fork, listen and die before the answer that names it
+/// Events that are remembered while a start is under way: its process may fork, listen, say that it is ready and die before the answer that names it
 /// is read. More than a storm of two cores makes in the few milliseconds that a start takes.
 const EARLY_EVENTS: usize = 4_096;
 
@@ -39,6 +39,7 @@ pub(super) struct Members {
 pub(super) enum Early {
     Born { child: ProcId, parent: ProcId },
     Listens { id: ProcId, port: u16 },
+    Notified { id: ProcId },
     Ended { id: ProcId, time_ns: u64, exit: Box<Exit> },
 }
 
@@ -143,6 +144,7 @@ impl Members {
                     self.add(*child, member)
                 }
                 Early::Listens { id, port } if self.get(*id) == Some(member) => caught.ports.push(*port),
+                Early::Notified { id } if self.get(*id) == Some(member) => caught.notified = true,
                 Early::Ended { id, time_ns, exit } if self.get(*id) == Some(member) => {
                     self.remove(*id);
                     if *id == main {
@@ -167,5 +169,6 @@ fn name(cgroup: &Cgroup) -> Option<String> {
 #[derive(Debug, Default)]
 pub(super) struct CaughtUp {
     pub(super) ports: Vec<u16>,
+    pub(super) notified: bool,
     pub(super) end: Option<(u64, Box<Exit>)>,
 }

@@ -80,6 +80,9 @@ impl Supervisor {
             }
             Input::Done { id, result } => self.done(now_ns, id, result),
             Input::Notified(id) => {
+                if self.shared.members.is_starting() {
+                    self.shared.members.remember(Early::Notified { id });
+                }
                 if let Some(member) = self.shared.members.get(id) {
                     self.with(now_ns, member.slot, |unit, turn| unit.notified(member.instance, turn));
                 }

@@ -7,6 +7,7 @@ mod changes;
 mod chronicle;
 mod comebacks;
 mod deaths;
+mod early;
 mod facts;
 mod incidents;
 mod reached;
