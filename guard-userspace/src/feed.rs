@@ -110,7 +110,7 @@ impl Feed {
             () = at(held) => Due::Verdict,
             () = at(self.sampling.as_ref().map(Sampling::next)) => {
                 if let Some(sampling) = &mut self.sampling {
-                    sampling.tell(&mut self.core)?;
+                    sampling.tell(&mut self.core, |_| true)?;
                 }
                 Due::Told
             }

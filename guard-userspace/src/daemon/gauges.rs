@@ -12,7 +12,7 @@ use guard_core::Core;
 use guard_core::event::{Action, Event, Process};
 use guard_core::ids::ProcId;
 use guard_core::latency::{GroupLatency, Latency as Waits};
-use guard_core::supervise::Subject;
+use guard_core::supervise::{Subject, Supervisor};
 use tokio::time::Instant;
 
 use crate::feed;
@@ -25,9 +25,9 @@ const RING_BYTES: u32 = 64 * 1024;
 /// Stalls read in one turn.
 const STALLS: usize = 256;
 
-/// How often it is told what instances waited, and stuck threads are looked for.
+/// How often it is told what instances waited, and stuck threads are looked for: each sleeping thread costs three system calls.
 const WAITS_EVERY: Duration = Duration::from_secs(5);
-const STUCK_EVERY: Duration = Duration::from_secs(1);
+const STUCK_EVERY: Duration = Duration::from_secs(5);
 
 /// The group of the daemon, of what it runs besides services, and of instances for which there is none left.
 const SHARED: u16 = 1;
@@ -106,15 +106,22 @@ impl Gauges {
         })
     }
 
-    /// Tells the core what is due; events of waits, which it does not know, are given.
+    /// Tells the core what is due; events of waits, which it does not know, are given. `supervisor`: who says which control groups
+    /// are to be read.
     ///
     /// # Errors
     /// If the kernel refuses to be read.
-    pub fn step(&mut self, due: Due, now_ns: u64, core: &mut Core) -> Result<Vec<Event>, Error> {
+    pub fn step(
+        &mut self,
+        due: Due,
+        now_ns: u64,
+        core: &mut Core,
+        supervisor: &Supervisor,
+    ) -> Result<Vec<Event>, Error> {
         match due {
             Due::Sample => {
                 if let Some(sampling) = &mut self.sampling {
-                    sampling.tell(core)?;
+                    sampling.tell(core, |path| supervisor.measures_group(path))?;
                 }
             }
             Due::Stalls => {

@@ -37,6 +37,7 @@ mod resume;
 pub mod settings;
 mod settle;
 mod sketches;
+mod slim;
 pub mod state;
 pub mod systemd;
 pub mod tally;

@@ -39,6 +39,7 @@ use super::probes::{Answered, Probes};
 use super::quick::Quick;
 use super::settings::Settings;
 use super::sketches;
+use super::slim;
 use super::state::State;
 use super::systemd;
 use super::tally::Tally;
@@ -169,6 +170,7 @@ impl Daemon {
     pub(super) async fn keep(mut self, mut sources: Sources) -> Result<(), Failure> {
         self.settle()?;
         systemd::ready(&self.summary());
+        slim::slim();
         let mut stopping = false;
         loop {
             let turn = self.next(&mut sources).await?;
@@ -234,8 +236,8 @@ impl Daemon {
             Turn::Ended(ended) => self.have_ended(ended)?,
             Turn::Sensor(due) => self.holder.step(due)?,
             Turn::Gauge(due) => {
-                let (gauges, now_ns) = (&mut self.gauges, clock::boot_ns());
-                let waits = self.holder.tell(|core| gauges.step(due, now_ns, core))??;
+                let (gauges, supervisor, now_ns) = (&mut self.gauges, &self.supervisor, clock::boot_ns());
+                let waits = self.holder.tell(|core| gauges.step(due, now_ns, core, supervisor))??;
                 waits.iter().for_each(|event| self.supervisor.handle(now_ns, Input::Event(event)));
                 self.sketch();
                 self.state.retry();

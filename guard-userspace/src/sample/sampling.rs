@@ -35,9 +35,9 @@ impl Sampling {
         self.next
     }
 
-    /// Tells the core what all observed processes use, and the control groups that they are in. Intervals that were slept
-    /// through are left out.
-    pub(crate) fn tell(&mut self, core: &mut Core) -> Result<(), Error> {
+    /// Tells the core what all observed processes use, and those of the control groups that they are in which are wanted, by
+    /// path. Intervals that were slept through are left out.
+    pub(crate) fn tell(&mut self, core: &mut Core, is_wanted: impl Fn(&str) -> bool) -> Result<(), Error> {
         self.next = (self.next + self.interval).max(Instant::now());
         self.sampler.sample(&mut self.resources)?;
         let now_ns = clock::boot_ns();
@@ -52,7 +52,7 @@ impl Sampling {
         self.places.sort_unstable();
         self.places.dedup();
         for &(hierarchy, id) in &self.places {
-            if let Some(path) = core.cgroup_path(hierarchy, id) {
+            if let Some(path) = core.cgroup_path(hierarchy, id).filter(|path| is_wanted(path)) {
                 let used = self.groups.read(path);
                 core.handle(now_ns, Input::GroupSample { hierarchy, id, used });
             }

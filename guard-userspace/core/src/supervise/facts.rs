@@ -116,6 +116,13 @@ impl Supervisor {
         Some(&self.units.get(self.shared.slots.get(service)?)?.policy)
     }
 
+    /// Whether a check of whoever lives in a control group looks at what that says: to read it is dear where there are many.
+    #[must_use]
+    pub fn measures_group(&self, path: &str) -> bool {
+        let unit = self.shared.members.in_group_at(path).and_then(|member| self.units.get(&member.slot));
+        unit.is_some_and(|unit| unit.policy.checks.iter().any(|check| check.kind.is_of_a_group()))
+    }
+
     /// The main processes of a service's instances, with the instances' numbers.
     #[must_use]
     pub fn mains_of(&self, service: &str) -> Vec<(u32, ProcId)> {

@@ -96,6 +96,11 @@ impl Members {
         self.groups.get(&name(cgroup)?).copied()
     }
 
+    /// Whose the control group at a path is.
+    pub(super) fn in_group_at(&self, path: &str) -> Option<Member> {
+        self.groups.get(path).copied()
+    }
+
     /// A service is gone.
     pub(super) fn forget(&mut self, slot: Slot) {
         self.of.retain(|_, member| member.slot != slot);

@@ -16,7 +16,6 @@
 mod logs;
 mod serve;
 mod sink;
-mod slim;
 mod wire;
 
 use std::path::Path;
@@ -49,7 +48,7 @@ pub fn keep(options: Options, announce: impl FnOnce(&Path)) -> Result<(), Error>
     let directory = options.directory.clone();
     let keeper = Keeper::open(options)?;
     announce(&directory);
-    slim::slim();
+    super::slim::slim();
     keeper.run()
 }
 

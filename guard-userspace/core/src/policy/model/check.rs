@@ -39,6 +39,14 @@ pub enum CheckKind {
 }
 
 impl CheckKind {
+    /// Whether it looks at what the control group says, and not only at its processes.
+    #[must_use]
+    pub const fn is_of_a_group(&self) -> bool {
+        use Signal::{MemoryShare, PressureCpu, PressureIo, PressureMemory};
+        let Self::Threshold(threshold) = self else { return false };
+        matches!(threshold.signal, MemoryShare | PressureCpu | PressureMemory | PressureIo)
+    }
+
     /// Whether each look asks somebody: a server, or a program that is run for it.
     #[must_use]
     pub const fn goes_out(&self) -> bool {

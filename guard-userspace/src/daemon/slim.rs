@@ -1,4 +1,4 @@
-//! A small keeper of a large program: what the start needed and the work does not is let go.
+//! A small process of a large program, daemon or keeper: what the start needed and the work does not is let go.
 
 use std::fs;
 
