@@ -181,6 +181,13 @@ impl Place {
     }
 
     /// The control group's directories, in all hierarchies.
+    /// The process that keeps the logs, if there is one.
+    #[must_use]
+    pub fn keeper(&self) -> Option<i32> {
+        let read = |group: PathBuf| fs::read_to_string(group.join("+keeper/cgroup.procs")).ok();
+        self.groups().into_iter().filter_map(read).find_map(|text| text.lines().next()?.parse().ok())
+    }
+
     fn groups(&self) -> Vec<PathBuf> {
         let root = Path::new("/sys/fs/cgroup");
         let below = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());

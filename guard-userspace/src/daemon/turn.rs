@@ -52,6 +52,9 @@ use crate::holder::{self, Holder, Listener};
 /// How long the record of an end may come after the process can be waited for: they are microseconds apart, unless it was lost.
 const RECORD_WITHIN: Duration = Duration::from_millis(100);
 
+/// How long after a keeper could not be had the next one is tried.
+const KEEPER_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long nothing must have happened before that is done which can wait: spare rooms, tidying.
 const QUIET: Duration = Duration::from_millis(3);
 
@@ -99,6 +102,8 @@ pub(super) struct Daemon {
     /// Instances that have no room for their next life yet.
     pub(super) spares: VecDeque<Subject>,
     pub(super) certain: bool,
+    /// When a keeper is tried again, if there is none.
+    pub(super) keeper_due: Option<Instant>,
     /// When that is to be done which can wait.
     pub(super) idle: Option<Instant>,
     pub(super) own_pid: u32,
@@ -226,6 +231,7 @@ impl Daemon {
             () = feed::at(unseen) => Turn::Time,
             due = self.gauges.ready() => Turn::Gauge(due?),
             () = self.hands.keeper_gone() => Turn::Keeper,
+            () = feed::at(self.keeper_due) => Turn::Keeper,
             () = feed::at(self.idle) => Turn::Quiet,
         })
     }
@@ -284,6 +290,7 @@ impl Daemon {
         if let Err(error) = self.hands.restore_keeper().await {
             self.say("trouble", format!("there is no keeper: {error}"));
         }
+        self.keeper_due = (!self.hands.has_keeper()).then(|| Instant::now() + KEEPER_AGAIN);
     }
 
     /// For `systemctl status`.

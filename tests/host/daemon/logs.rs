@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use guard_tests::daemon::Place;
-use guard_tests::host;
+use guard_tests::{host, sys};
 
 use super::Truth;
 
@@ -32,6 +32,35 @@ fn check(place: &Place, truth: &Truth, lines: u32) -> Result<()> {
     let wanted: String = (1..=lines).map(|number| format!("{pid} {number}\n")).collect();
     ensure!(text == wanted, "lines are lost or doubled: {} of {lines}", text.lines().count());
     Ok(())
+}
+
+/// The keeper dies with what it has read and not written yet, a tenth of a second's lines at most; the logger never hears of it.
+#[test]
+fn another_keeper_takes_the_pipes_of_one_that_was_killed() -> Result<()> {
+    let place = Place::new()?;
+    let truth = Truth::new(&place, "logger");
+    let (lines, rate) = (6_000, 3_000);
+    policy(&place, &truth, lines, rate)?;
+    let daemon = place.start(&place.policies(), &[])?;
+    let pid = truth.wait_for(1)?;
+    for _ in 0..3 {
+        let old = host::wait_for("a keeper", || Ok(place.keeper()))?;
+        sys::kill(old, libc::SIGKILL)?;
+        host::wait_for("another keeper", || Ok(place.keeper().filter(|new| *new != old)))?;
+    }
+    let last = format!("{pid} {lines}\n");
+    let text = host::wait_for("the last line of the log", || {
+        let text = fs::read_to_string(place.path("logger.log")).unwrap_or_default();
+        Ok(text.ends_with(&last).then_some(text))
+    })?;
+    let number = |line: &str| line.split(' ').nth(1).and_then(|number| number.parse::<u32>().ok());
+    let numbers: Vec<_> = text.lines().filter_map(number).collect();
+    ensure!(numbers.is_sorted_by(|one, next| one < next), "lines are doubled or out of order");
+    let lost = lines as usize - numbers.len();
+    ensure!(lost <= 3 * rate as usize / 10, "{lost} lines are lost with three keepers");
+    let said = fs::read_to_string(place.path("logger.truth"))?;
+    ensure!(!said.contains("unheard"), "the logger's pipe broke: {said}");
+    daemon.stop()
 }
 
 #[test]

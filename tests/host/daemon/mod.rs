@@ -2,6 +2,7 @@
 
 mod adopted;
 mod alerts;
+mod continues;
 mod essentials;
 mod faults;
 mod incidents;
