@@ -1,7 +1,8 @@
 //! `processguard daemon` at a place of its own, started, killed and stopped, and asked by its own client.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,6 +25,45 @@ pub struct Place {
     cgroup: String,
     /// What each command line begins with: how to get into another mount namespace.
     before: Vec<OsString>,
+}
+
+/// A file system with little room.
+#[derive(Debug)]
+pub struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Takes all the room that there is.
+    ///
+    /// # Errors
+    /// If there is room without end.
+    pub fn fill(&self) -> Result<()> {
+        let mut file = File::create(self.filler()).context("create a file")?;
+        for _ in 0..100_000 {
+            if file.write_all(&[0; 512]).is_err() {
+                return Ok(());
+            }
+        }
+        bail!("{} has room without end", self.0.display())
+    }
+
+    /// Gives it back.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn make_room(&self) -> Result<()> {
+        fs::remove_file(self.filler()).context("remove what fills it")
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Else the directory cannot be removed, which is seen.
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
 }
 
 /// A daemon that runs.
@@ -181,6 +221,24 @@ impl Place {
     }
 
     /// The control group's directories, in all hierarchies.
+    /// The control group in version 2 in which its services are, once the daemon has made it.
+    #[must_use]
+    pub fn group(&self) -> Option<PathBuf> {
+        self.groups().into_iter().find(|group| group.join("cgroup.max.descendants").exists())
+    }
+
+    /// A small file system for one of its directories, so that a test can fill it; gone with what is returned.
+    ///
+    /// # Errors
+    /// If it cannot be mounted.
+    pub fn small_disk(&self, name: &str, bytes: u32) -> Result<SmallDisk> {
+        let path = self.path(name);
+        let size = CString::new(format!("size={bytes}"))?;
+        mount("tmpfs", &path, "tmpfs", MountFlags::empty(), Some(size.as_c_str()))
+            .with_context(|| format!("mount a tmpfs at {}", path.display()))?;
+        Ok(SmallDisk(path))
+    }
+
     /// The process that keeps the logs, if there is one.
     #[must_use]
     pub fn keeper(&self) -> Option<i32> {

@@ -6,6 +6,7 @@ mod continues;
 mod essentials;
 mod faults;
 mod incidents;
+mod lacks;
 mod logs;
 mod metrics;
 mod order;

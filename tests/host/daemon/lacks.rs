@@ -1,0 +1,89 @@
+//! What the daemon lacks: room on the disk, control groups, records. Services go on, and it says so.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use guard_tests::daemon::Place;
+use guard_tests::{host, sys};
+
+use super::{Truth, service};
+
+#[test]
+fn on_a_full_disk_the_dead_are_replaced_and_the_next_daemon_knows() -> Result<()> {
+    let place = Place::new()?;
+    let disk = place.small_disk("state", 16 << 20)?;
+    let truth = Truth::new(&place, "kept");
+    place.policy("kept.yaml", &truth.service("kept", "")?)?;
+    let mut daemon = place.start(&place.policies(), &[])?;
+    truth.wait_for(1)?;
+    disk.fill()?;
+    for life in 1..=20 {
+        truth.kill(life)?;
+    }
+    let state = place.path("state").display().to_string();
+    host::wait_for("a word about the full disk", || {
+        Ok((daemon.said().contains(&state) && daemon.said().contains("No space left")).then_some(()))
+    })
+    .with_context(|| daemon.said())?;
+    disk.make_room()?;
+    truth.kill(21)?;
+    daemon.check_running()?;
+    daemon.kill()?;
+    // What is known after that is all of it: nobody is started twice, nor forgotten.
+    let daemon = place.start(&place.policies(), &[])?;
+    let last = truth.wait_for(22)?;
+    ensure!(truth.pids()?.len() == 22 && sys::is_alive(last), "{:?}", truth.pids()?);
+    truth.kill(22)?;
+    daemon.stop()
+}
+
+#[test]
+fn without_a_control_group_one_waits_and_others_go_on() -> Result<()> {
+    let place = Place::new()?;
+    let (old, new) = (Truth::new(&place, "old"), Truth::new(&place, "new"));
+    place.policy("old.yaml", &old.service("old", "")?)?;
+    let daemon = place.start(&place.policies(), &[])?;
+    old.wait_for(1)?;
+    let limit = place.group().context("no control group")?.join("cgroup.max.descendants");
+    fs::write(&limit, "1").context("limit the groups")?;
+    place.policy("new.yaml", &new.service("new", "")?)?;
+    // It is no error of the policies that the host has no room: they hold.
+    place.client(&["reload"])?;
+    let why = host::wait_for("the new service to wait", || {
+        let now = service(&place, "new")?;
+        let why = now.get("why").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        Ok(why.contains("could not be started").then_some(why))
+    })?;
+    ensure!(why.contains(place.cgroup()), "it does not say which group: {why}");
+    ensure!(service(&place, "old")?.get("state") == Some(&"healthy".into()), "the other one is disturbed");
+    fs::write(&limit, "max").context("lift the limit")?;
+    new.wait_for(1)?;
+    old.kill(1)?;
+    daemon.stop()
+}
+
+/// The ring of one page overflows all the time: deaths are seen by their pidfds, causes are not known, and both are said.
+#[test]
+fn lost_records_are_told_and_deaths_are_seen_all_the_same() -> Result<()> {
+    let place = Place::new()?;
+    let truth = Truth::new(&place, "kept");
+    place.policy("kept.yaml", &truth.service("kept", "")?)?;
+    let daemon = place.start(&place.policies(), &["--ring-size", "4KiB"])?;
+    truth.wait_for(1)?;
+    let mut storm = Command::new("sh");
+    storm.args(["-c", "i=0; while [ $i -lt 3000 ]; do /bin/true; i=$((i+1)); done"]);
+    let mut storm = storm.spawn().context("start a storm")?;
+    let mut life = 1;
+    while storm.try_wait()?.is_none() {
+        truth.kill(life)?;
+        life += 1;
+    }
+    ensure!(life > 10, "only {life} lives in a storm");
+    let status = place.json(&["status"])?;
+    let lost = status.pointer("/daemon/lost").and_then(serde_json::Value::as_u64);
+    ensure!(lost.is_some_and(|lost| lost > 0), "nothing was lost, or nobody says so: {status}");
+    // After the storm all is certain again.
+    truth.kill(life)?;
+    daemon.stop()
+}
