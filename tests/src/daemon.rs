@@ -233,7 +233,7 @@ impl Place {
     /// If it cannot be mounted.
     pub fn small_disk(&self, name: &str, bytes: u32) -> Result<SmallDisk> {
         let path = self.path(name);
-        let size = CString::new(format!("size={bytes}"))?;
+        let size = CString::new(format!("size={bytes},mode=0700"))?;
         mount("tmpfs", &path, "tmpfs", MountFlags::empty(), Some(size.as_c_str()))
             .with_context(|| format!("mount a tmpfs at {}", path.display()))?;
         Ok(SmallDisk(path))

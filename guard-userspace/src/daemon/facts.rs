@@ -19,6 +19,8 @@ impl Daemon {
         let troubles = self.troubles.iter().cloned();
         let troubles = troubles.chain(self.hands.troubles().iter().cloned());
         let troubles = troubles.chain(self.state.trouble());
+        let unrecorded = self.holder.trouble().map(|why| format!("nothing is recorded: {why}"));
+        let troubles = troubles.chain(unrecorded);
         DaemonFacts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: self.own_pid,

@@ -126,6 +126,7 @@ pub(super) async fn open(
         unseen: vec![],
         spares: VecDeque::new(),
         certain: true,
+        unwritten: None,
         keeper_due: (!hands.has_keeper()).then(tokio::time::Instant::now),
         idle: None,
         own_pid: std::process::id(),

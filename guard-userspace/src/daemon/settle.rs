@@ -267,6 +267,8 @@ impl Daemon {
         }
         match self.state.write(&mut together, durability) {
             Ok(()) => {
+                // Nothing to write is written well.
+                self.unwritten.take_if(|_| self.state.trouble().is_none());
                 if starts {
                     fail::point("start.written");
                 }
@@ -276,7 +278,11 @@ impl Daemon {
                 true
             }
             Err(error) => {
-                tracing::error!("{}", error.advice());
+                let advice = error.advice();
+                // Each turn would say it again.
+                if self.unwritten.replace(advice.clone()).as_ref() != Some(&advice) {
+                    tracing::error!("{advice}");
+                }
                 false
             }
         }

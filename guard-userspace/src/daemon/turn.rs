@@ -102,6 +102,8 @@ pub(super) struct Daemon {
     /// Instances that have no room for their next life yet.
     pub(super) spares: VecDeque<Subject>,
     pub(super) certain: bool,
+    /// Why the last turn was not put down.
+    pub(super) unwritten: Option<String>,
     /// When a keeper is tried again, if there is none.
     pub(super) keeper_due: Option<Instant>,
     /// When that is to be done which can wait.

@@ -14,6 +14,7 @@ mod subscribers;
 mod table;
 
 use std::collections::VecDeque;
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,21 @@ const BATCH_BYTES: usize = 1024 * 1024;
 
 /// How often at most the kernel is asked for runs that it skipped: one system call a program.
 const RECURSION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long after a recording failed the next one is tried.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Why nothing is recorded, and when it is tried again.
+struct Unwritten {
+    why: String,
+    again: Instant,
+}
+
+impl Unwritten {
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.again
+    }
+}
 
 /// How the holder works.
 #[derive(Debug)]
@@ -139,6 +155,8 @@ pub struct Holder {
     sweep: Duration,
     /// When the crowd has gathered; `None`: the first record is waited for.
     gathered: Option<Instant>,
+    /// Nothing is recorded: that failed.
+    unwritten: Option<Unwritten>,
     next_sweep: Instant,
     /// Last: nobody may take the sensor before all else is closed.
     _pins: Pins,
@@ -228,6 +246,7 @@ impl Holder {
             interval: settings.interval,
             sweep: settings.sweep,
             gathered: Some(Instant::now()),
+            unwritten: None,
             next_sweep: Instant::now() + settings.sweep,
             _pins: pins,
         };
@@ -431,9 +450,10 @@ impl Holder {
 
     /// A batch begins with what the clocks say, and with what was due by then; in another file, if it is time.
     fn begin_turn(&mut self) -> Result<(), Failure> {
-        if self.writer.wants_another() {
+        if self.writer.wants_another() && self.unwritten.as_ref().is_none_or(|unwritten| unwritten.is_due()) {
             let head = self.head();
-            self.writer.begin(&head)?;
+            let begun = self.writer.begin(&head);
+            self.written(begun)?;
         }
         self.batch.clear();
         self.counts = [0; Kind::COUNT];
@@ -480,7 +500,8 @@ impl Holder {
     fn end_turn(&mut self) -> Result<(), Failure> {
         self.tell_losses();
         self.answer()?;
-        self.writer.append(&self.batch)?;
+        let appended = self.writer.append(&self.batch);
+        self.written(appended)?;
         self.sensor.release();
         self.records += self.counts.iter().sum::<u64>();
         for key in self.ended.drain(..) {
@@ -492,11 +513,40 @@ impl Holder {
         Ok(())
     }
 
+    /// A recorder ends if it cannot record: the ring then keeps what fits. Whoever acts on events goes on without a recording, and
+    /// begins another file once there is room.
+    fn written(&mut self, result: Result<(), writer::Error>) -> Result<(), Failure> {
+        match result {
+            Ok(()) if self.writer.wants_another() => {}
+            Ok(()) => self.unwritten = None,
+            Err(error) if self.audience == Audience::Owner => {
+                self.writer.finish_file();
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                let why = format!("{error}{cause}");
+                if self.unwritten.is_none() {
+                    tracing::warn!("nothing is recorded for now: {why}");
+                }
+                self.unwritten = Some(Unwritten { why, again: Instant::now() + AGAIN });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Why nothing is recorded, if that is so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.unwritten.as_ref().map(|unwritten| unwritten.why.as_str())
+    }
+
     /// What makes a stream complete in itself from here on.
     fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         let position = self.sensor.position();
         frame::write(&mut head, position, &Frame::Start(self.start.clone()));
+        if self.unwritten.is_some() {
+            frame::write(&mut head, position, &Frame::Dropped(Vec::new()));
+        }
         frame::write(&mut head, position, &Frame::Losses(self.told.clone()));
         head.extend(table::frames(&self.core, position, self.now_ns));
         head
