@@ -10,21 +10,13 @@ pub const ARMED_FOR_DEATH: u64 = 2;
 
 /// Signals that end processes, and that few of them live on after: bit 0 is signal 1. SIGINT, SIGQUIT, SIGILL, SIGABRT, SIGBUS,
 /// SIGFPE, SIGKILL, SIGSEGV, SIGTERM.
-pub const DEADLY_SIGNALS: u32 = signals([2, 3, 4, 6, 7, 8, 9, 11, 15]);
-
-const fn signals<const N: usize>(numbers: [u32; N]) -> u32 {
-    let (mut bits, mut at) = (0, 0);
-    while at < N {
-        bits |= 1 << (numbers[at] - 1);
-        at += 1;
-    }
-    bits
-}
+pub const DEADLY_SIGNALS: u32 =
+    1 << 1 | 1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 14;
 
 /// Whether a signal is one of [`DEADLY_SIGNALS`].
 #[must_use]
 pub const fn is_deadly(number: u32) -> bool {
-    number >= 1 && number <= 32 && DEADLY_SIGNALS >> (number - 1) & 1 != 0
+    matches!(number, 1..=32) && DEADLY_SIGNALS >> (number - 1) & 1 != 0
 }
 
 /// The single entry of the map `CONTROL`: how the reader asks to be woken.

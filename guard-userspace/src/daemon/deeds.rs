@@ -171,10 +171,19 @@ impl Daemon {
         self.holder.take_in()?;
         self.take_in_events();
         let now_ns = clock::boot_ns();
-        let process = self.born.remove(&started.pid).or_else(|| self.found_by_the_kernel(started.pid));
+        let born = self.born.remove(&started.pid).filter(|process| process.id.start_ns >= started.clone_ns);
+        let mut process = born.or_else(|| self.known(&started));
+        if process.is_none() {
+            // The record of its birth is lost, or it has ended: the kernel's own list tells which.
+            self.holder.compare()?;
+            self.take_in_events();
+            process = self.known(&started);
+        }
         let Some(process) = process else {
-            // It has ended, its records are lost, and so is its list entry.
-            self.carried(plan, Err("it ended at once, and nobody saw how".to_owned()));
+            // Whoever is in there nobody would ever know of again.
+            let cleared = started.room.kill();
+            let why = cleared.err().map_or_else(|| "nobody saw how".to_owned(), in_words);
+            self.carried(plan, Err(format!("it ended at once: {why}")));
             return Ok(());
         };
         let id = process.id;
@@ -215,9 +224,10 @@ impl Daemon {
         self.supervisor.handle(now_ns, Input::Done { id: plan.id, result });
     }
 
-    /// Asks the kernel for a child of ours whose birth no record told.
-    fn found_by_the_kernel(&self, pid: u32) -> Option<Arc<Process>> {
-        self.holder.core().processes().current(pid).cloned()
+    /// Who was started, as far as records tell: not somebody before it whose end was lost.
+    fn known(&self, started: &Started) -> Option<Arc<Process>> {
+        let known = self.holder.core().processes().current(started.pid);
+        known.filter(|process| process.id.start_ns >= started.clone_ns).cloned()
     }
 
     /// Tells people.
