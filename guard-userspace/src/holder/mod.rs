@@ -451,7 +451,11 @@ impl Holder {
     /// A batch begins with what the clocks say, and with what was due by then; in another file, if it is time.
     fn begin_turn(&mut self) -> Result<(), Failure> {
         if self.writer.wants_another() && self.unwritten.as_ref().is_none_or(|unwritten| unwritten.is_due()) {
-            let head = self.head();
+            let mut head = self.head();
+            if self.unwritten.is_some() {
+                // Subscribers got all of it: only the recording lacks something.
+                frame::write(&mut head, self.sensor.position(), &Frame::Dropped(Vec::new()));
+            }
             let begun = self.writer.begin(&head);
             self.written(begun)?;
         }
@@ -544,9 +548,6 @@ impl Holder {
         let mut head = Vec::new();
         let position = self.sensor.position();
         frame::write(&mut head, position, &Frame::Start(self.start.clone()));
-        if self.unwritten.is_some() {
-            frame::write(&mut head, position, &Frame::Dropped(Vec::new()));
-        }
         frame::write(&mut head, position, &Frame::Losses(self.told.clone()));
         head.extend(table::frames(&self.core, position, self.now_ns));
         head
