@@ -30,17 +30,21 @@ fn left(directory: &Path) -> [Option<Vec<u8>>; 4] {
     let mut changes = state.together();
     state.write(changes.put_note("log", b"in the database's log"), Durability::Crash).unwrap();
     read(&state, |_| Ok(()));
-    loop {
-        let applied = state.shared.applied.load(SeqCst);
-        state.write(changes.put_note("tail", b"in the journal"), Durability::Crash).unwrap();
-        state.write(changes.put_note("end", b"at its end"), Durability::Crash).unwrap();
-        let files = contents(directory);
-        // The clerk waits before it works: this is a moment at which a killed daemon leaves the files.
-        if state.shared.applied.load(SeqCst) == applied {
-            return files;
-        }
-        read(&state, |_| Ok(()));
-    }
+    // The clerk stands still while the rest is written: it has nothing to bring into the database, and we hold it.
+    let (let_go, held) = mpsc::channel::<()>();
+    let (stands, stood) = mpsc::channel();
+    state
+        .read(move |_| {
+            stands.send(()).unwrap();
+            held.recv().unwrap_err();
+        })
+        .unwrap();
+    stood.recv().unwrap();
+    state.write(changes.put_note("tail", b"in the journal"), Durability::Crash).unwrap();
+    state.write(changes.put_note("end", b"at its end"), Durability::Crash).unwrap();
+    let files = contents(directory);
+    drop(let_go);
+    files
 }
 
 fn lay(directory: &Path, files: &[Option<Vec<u8>>; 4]) {
