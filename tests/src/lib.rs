@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod daemon;
 pub mod host;
+pub mod kept;
 pub mod pty;
 pub mod record;
 pub mod recorder;

@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use guard_tests::daemon::Place;
+use guard_tests::kept::{Truth, closed_incident, service};
 use guard_tests::record::Record;
 use guard_tests::tracer::{Sentinel, Tracer, json, trace_command};
 use guard_tests::{host, sys, truth};
@@ -106,4 +108,30 @@ fn a_duration_does_not_follow_a_step() -> Result<()> {
         assert_eq!(trace.lost_in_all()?, 0);
     }
     Ok(())
+}
+
+/// An hour forward does not give a budget back, nor does an hour back keep a service waiting; incidents last as long as they do.
+#[test]
+fn recoveries_do_not_follow_a_step() -> Result<()> {
+    crate::ensure_virtual()?;
+    let place = Place::new()?;
+    let truth = Truth::new(&place, "stepped");
+    let text = truth.service("stepped", "")?.replace("budget: 1000/1h", "budget: 3/30m");
+    place.policy("stepped.yaml", &text)?;
+    let daemon = place.start(&place.policies(), &[])?;
+    let began = Instant::now();
+    for (ns, number) in [(HOUR_NS, 1), (-HOUR_NS, 2), (HOUR_NS, 3)] {
+        let _step = Step::by(ns)?;
+        truth.kill(number)?;
+    }
+    let incident = closed_incident(&place, "stepped")?;
+    let lasted = incident.get("duration_ns").and_then(serde_json::Value::as_u64).context("no duration")?;
+    let lasted = Duration::from_nanos(lasted);
+    ensure!(lasted <= began.elapsed(), "it lasted {lasted:?}: {incident}");
+    sys::kill(truth.wait_for(4)?, libc::SIGKILL)?;
+    host::wait_for("the service to be held", || {
+        Ok((service(&place, "stepped")?.get("state") == Some(&"held".into())).then_some(()))
+    })?;
+    ensure!(truth.pids()?.len() == 4, "lives: {:?}", truth.pids()?);
+    daemon.stop()
 }

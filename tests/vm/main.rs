@@ -3,6 +3,7 @@
 mod clock;
 mod cpus;
 mod suspend;
+mod systemd;
 
 use anyhow::{Result, ensure};
 

@@ -205,6 +205,7 @@ impl Daemon {
             }
         }
         self.spares.push_back(plan.subject.clone());
+        self.starts = self.starts.saturating_add(1);
         self.answer(&plan, Ok(Done::Started(process)));
         Ok(())
     }

@@ -43,6 +43,7 @@ impl Daemon {
             if self.endings.are_pressing() {
                 return Ok(());
             }
+            self.forgotten.drain(..).for_each(|id| self.holder.forget(id));
             if is_quiet && !self.endings.has_put_off() {
                 self.teller.tell();
                 return Ok(());
@@ -272,9 +273,7 @@ impl Daemon {
                 if starts {
                     fail::point("start.written");
                 }
-                for id in std::mem::take(&mut self.to_forget) {
-                    self.holder.forget(id);
-                }
+                self.forgotten.append(&mut self.to_forget);
                 true
             }
             Err(error) => {

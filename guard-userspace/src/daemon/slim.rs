@@ -5,16 +5,21 @@ use std::fs;
 /// Gives back memory that the start used, and the pages of the program that only the start needed. They are pages of a
 /// file: should one be needed after all, the kernel reads it again.
 pub(super) fn slim() {
-    // SAFETY: gives back free memory of the allocator.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0)
-    };
+    give_back();
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for (start, length) in program_text(&maps) {
         // SAFETY: pages of a file that are never written to: dropped, they come back as they were.
         unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
     }
+}
+
+/// Gives back memory of the allocator that is free.
+pub(super) fn give_back() {
+    // SAFETY: no pointer is involved.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 /// Mappings of code from files, and of what such a file begins with. Not those that can only be read by now: the linker

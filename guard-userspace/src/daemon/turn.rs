@@ -55,6 +55,9 @@ const RECORD_WITHIN: Duration = Duration::from_millis(100);
 /// How long after a keeper could not be had the next one is tried.
 const KEEPER_AGAIN: Duration = Duration::from_secs(1);
 
+/// Starts after which free memory is given back once nothing happens: many at once have needed much of it for a moment.
+const MANY_STARTS: u32 = 64;
+
 /// How long nothing must have happened before that is done which can wait: spare rooms, tidying.
 const QUIET: Duration = Duration::from_millis(3);
 
@@ -97,10 +100,14 @@ pub(super) struct Daemon {
     pub(super) last_end: HashMap<Subject, &'static str>,
     /// Rooms of the past, to be removed once nobody is in them.
     pub(super) used_up: Vec<Arc<Room>>,
-    /// Ends that are put down with the next batch: after that the kernel need not remember them.
+    /// Ends that are put down with the next batch.
     pub(super) to_forget: Vec<ProcId>,
+    /// Ends that are put down: the kernel need not remember them.
+    pub(super) forgotten: Vec<ProcId>,
     /// Instances that have no room for their next life yet.
     pub(super) spares: VecDeque<Subject>,
+    /// Starts since free memory was given back.
+    pub(super) starts: u32,
     pub(super) certain: bool,
     /// Why the last turn was not put down.
     pub(super) unwritten: Option<String>,
@@ -366,6 +373,10 @@ impl Daemon {
         let table = self.holder.core().processes();
         self.born.retain(|_, process| table.is_alive(process.id));
         self.used_up.retain(|room| !room.is_empty() || room.remove().is_err());
+        if self.starts >= MANY_STARTS {
+            self.starts = 0;
+            slim::give_back();
+        }
         false
     }
 

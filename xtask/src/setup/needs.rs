@@ -230,6 +230,13 @@ pub(super) const TABLE: &[Need] = &[
         source: Source::Packages(&["busybox-static"]),
     },
     Need {
+        name: "systemd",
+        scope: Scope::Test,
+        purpose: "runs the shipped unit in those machines",
+        find: || systemd().map(shown),
+        source: Source::Packages(&["systemd", "dbus"]),
+    },
+    Need {
         name: "runit",
         scope: Scope::Bench,
         purpose: "peer in the recovery benchmark",
@@ -252,14 +259,14 @@ pub(super) const TABLE: &[Need] = &[
     },
     Need {
         name: "podman",
-        scope: Scope::Bench,
-        purpose: "has systemd as pid 1 in the recovery benchmark",
+        scope: Scope::Test,
+        purpose: "has a container that is restarted, and systemd as pid 1 in the recovery benchmark",
         find: || program("podman"),
         source: Source::Packages(&["podman"]),
     },
     Need {
         name: "runc",
-        scope: Scope::Bench,
+        scope: Scope::Test,
         purpose: "runs podman's containers where crun cannot",
         find: || program("runc"),
         source: Source::Packages(&["runc"]),
@@ -355,6 +362,12 @@ fn qemu() -> Option<String> {
     query.args(["--show", "--showformat", "${db:Status-Status}\n"]).args(QEMU_LIBRARIES);
     let states = sh::output(&mut query).ok()?;
     states.lines().all(|state| state == "installed").then(|| "the libraries of a fetched one".to_owned())
+}
+
+/// With the units of the bus, which the daemon's package lacks.
+fn systemd() -> Option<PathBuf> {
+    let files = ["/lib/systemd/system/dbus.service", "/lib/systemd/systemd"].map(PathBuf::from);
+    files.iter().all(|file| file.is_file()).then(|| files.into_iter().last()).flatten()
 }
 
 /// Debian's version, which is not in the path.

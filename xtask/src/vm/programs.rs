@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::cpio::Archive;
+use super::{cpio::Archive, systemd};
 use crate::sh;
 
 /// The C library must be linkable statically: musl would be another program than the one that is shipped.
@@ -28,6 +28,11 @@ const TOOLS: [(&str, &str); 4] = [
 /// Mount points of init.sh.
 const DIRECTORIES: [&str; 12] =
     ["bin", "sbin", "usr/bin", "usr/sbin", "var/tmp", "root", "proc", "sys", "dev", "tmp", "run", "etc"];
+
+/// Who there is: the bus has a user of its own.
+const USERS: &str =
+    "root:x:0:0:root:/root:/bin/sh\nmessagebus:x:100:100::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
+const GROUPS: &str = "root:x:0:\nmessagebus:x:100:\nnogroup:x:65534:\n";
 
 /// Test programs that run inside: what runs on any kernel, and what only a virtual machine can be asked for.
 const TARGETS: [&str; 2] = ["host", "vm"];
@@ -82,8 +87,8 @@ impl Programs {
             archive.directory(directory)?;
         }
         archive.file("/init", include_bytes!("init.sh"))?;
-        archive.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
-        archive.file("/etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
+        archive.file("/etc/passwd", USERS.as_bytes())?;
+        archive.file("/etc/group", GROUPS.as_bytes())?;
         archive.file("/opt/scale", scale.as_bytes())?;
         archive.file("/opt/limit", limit.as_secs().to_string().as_bytes())?;
         archive.file("/opt/tests", (tests.join("\n") + "\n").as_bytes())?;
@@ -93,7 +98,7 @@ impl Programs {
         for (target, program) in TARGETS.iter().zip(&self.tests) {
             archive.copy(&format!("/opt/deps/{target}"), program)?;
         }
-        let mut libraries = std::collections::BTreeSet::new();
+        let mut libraries = systemd::pack(&mut archive)?;
         for (name, place) in TOOLS.into_iter().chain([("busybox", "/bin/busybox")]) {
             let tool = sh::find_program(name);
             let tool = tool.with_context(|| format!("{name} is missing; remedy: cargo xtask setup"))?;
@@ -145,7 +150,7 @@ fn executable(line: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// The libraries and the loader that a program needs; none if it is static.
-fn needed(program: &Path) -> Result<Vec<String>> {
+pub(super) fn needed(program: &Path) -> Result<Vec<String>> {
     let output = Command::new("ldd").arg(program).output().context("ldd")?;
     let text = String::from_utf8_lossy(&output.stdout);
     if let Some(line) = text.lines().find(|line| line.contains("not found")) {

@@ -30,6 +30,8 @@ pub struct Exits {
     epoll: AsyncFd<OwnedFd>,
     waited: HashMap<u64, (ProcId, OwnedFd)>,
     numbers: HashMap<ProcId, u64>,
+    /// Of those who have been told of: let go before the next look, since somebody is to be started first.
+    told: Vec<OwnedFd>,
     last: u64,
 }
 
@@ -44,6 +46,7 @@ impl Exits {
             epoll: super::watch(epoll, Interest::READABLE)?,
             waited: HashMap::new(),
             numbers: HashMap::new(),
+            told: Vec::new(),
             last: 0,
         })
     }
@@ -83,7 +86,7 @@ impl Exits {
     pub async fn next(&mut self) -> io::Result<Vec<Ended>> {
         loop {
             let mut guard = self.epoll.readable().await?;
-            let numbers = ended(self.epoll.get_ref())?;
+            let numbers = ended(guard.get_inner(), &mut self.told)?;
             if numbers.is_empty() {
                 guard.clear_ready();
                 continue;
@@ -100,7 +103,7 @@ impl Exits {
     /// # Errors
     /// If the system refuses.
     pub fn now(&mut self) -> io::Result<Vec<Ended>> {
-        let numbers = ended(self.epoll.get_ref())?;
+        let numbers = ended(self.epoll.get_ref(), &mut self.told)?;
         Ok(self.take_all(numbers))
     }
 
@@ -111,14 +114,17 @@ impl Exits {
     fn take(&mut self, number: u64) -> Option<Ended> {
         let (id, pidfd) = self.waited.remove(&number)?;
         self.numbers.remove(&id);
-        let _ = epoll::delete(self.epoll.get_ref(), &pidfd);
         let status = reap(&pidfd);
+        self.told.push(pidfd);
         Some(Ended { id, status })
     }
 }
 
-/// The numbers of some who have ended by now.
-fn ended(epoll: &OwnedFd) -> io::Result<Vec<u64>> {
+/// The numbers of some who have ended by now, and were not told of.
+fn ended(epoll: &OwnedFd, told: &mut Vec<OwnedFd>) -> io::Result<Vec<u64>> {
+    for pidfd in told.drain(..) {
+        let _ = epoll::delete(epoll, &pidfd);
+    }
     let mut events: Vec<epoll::Event> = Vec::with_capacity(AT_ONCE);
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     retry_on_intr(|| epoll::wait(epoll, spare_capacity(&mut events), Some(&now)))?;
