@@ -9,7 +9,6 @@ use guard_tests::{host, sys};
 use serde_json::Value;
 
 const POLICIES: &str = "/etc/processguard/policies";
-const LOG: &str = "/tmp/beat.log";
 /// Its service and ours differ in who starts them.
 const FOREIGN: &str = "/etc/systemd/system/foreign.service";
 const UNIT: &str = "processguard.service";
@@ -54,28 +53,32 @@ fn json(arguments: &[&str]) -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("{arguments:?}"))
 }
 
-/// A clean host, and a logger that is kept.
-struct Kept;
+/// A logger that is kept, and its log.
+struct Kept {
+    log: String,
+}
 
 impl Kept {
-    fn new() -> Result<Self> {
+    /// One of this name, which no other test has: what is stopped stays stopped.
+    fn new(name: &str) -> Result<Self> {
         let systemd = fs::read_to_string("/proc/1/comm").context("/proc/1/comm")?;
         ensure!(systemd.trim_end() == "systemd", "the first process is {systemd}");
         fs::create_dir_all(POLICIES).context(POLICIES)?;
         let workload = host::guard_workload()?;
+        let log = format!("/tmp/{name}.log");
         let text = format!(
-            "version: processguard/v1\nservice: beat\nrun:\n  command: [{}, logger, --count, \"1000000\", --rate, \"20\"]\n  \
-             log: {{ file: {LOG} }}\nrestart: {{ on: always, backoff: {{ initial: 1ms }} }}\n",
+            "version: processguard/v1\nservice: {name}\nrun:\n  command: [{}, logger, --count, \"1000000\", --rate, \"20\"]\n  \
+             log: {{ file: {log} }}\nrestart: {{ on: always, backoff: {{ initial: 1ms }} }}\n",
             workload.display()
         );
-        fs::write(Path::new(POLICIES).join("beat.yaml"), text).context("write the policy")?;
+        fs::write(Path::new(POLICIES).join("logger.yaml"), text).context("write the policy")?;
         systemctl(&["start", UNIT])?;
-        Ok(Self)
+        Ok(Self { log })
     }
 
     /// The pid that the log's lines begin with, and their numbers, in the log's order.
     fn lines(&self) -> Result<Vec<(i32, u64)>> {
-        let text = fs::read_to_string(LOG).unwrap_or_default();
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
         let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let words = whole.map(|line| line.trim_end().split_once(' ').context("two words"));
         words.map(|words| words.and_then(|(pid, number)| Ok((pid.parse()?, number.parse()?)))).collect()
@@ -111,7 +114,7 @@ impl Drop for Kept {
 #[test]
 fn whatever_is_done_to_the_unit_services_go_on() -> Result<()> {
     crate::ensure_virtual()?;
-    let kept = Kept::new()?;
+    let kept = Kept::new("beat")?;
     // `start` comes back when READY=1 was said.
     ensure!(property(UNIT, "ActiveState")? == "active");
     ensure!(property(UNIT, "StatusText")?.contains("keeps 1 services"), "{}", property(UNIT, "StatusText")?);
@@ -176,7 +179,7 @@ fn a_unit_that_died_is_restarted_over_the_bus() -> Result<()> {
     fs::write(FOREIGN, "[Service]\nExecStart=/bin/busybox sleep 1000\n").context(FOREIGN)?;
     systemctl(&["daemon-reload"])?;
     systemctl(&["start", "foreign"])?;
-    let _kept = Kept::new()?;
+    let _kept = Kept::new("neighbour")?;
     let text = "version: processguard/v1\nservice: foreign\nadopt: { unit: foreign.service, restart_via: { unit: foreign.service } }\n\
                 restart: { on: always, backoff: { initial: 1ms } }\n";
     fs::write(Path::new(POLICIES).join("foreign.yaml"), text).context("write the policy")?;
