@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use guard_core::event::{Action, Event, Listen};
 use guard_core::incident::Incident;
-use guard_core::policy::model::{Origin, Service};
-use guard_core::supervise::{Command, Effect, Input, ServiceFacts, What};
+use guard_core::policy::model::{Instances, Origin, Service};
+use guard_core::supervise::{Command, Effect, Input, What};
 
 use tokio::sync::oneshot;
 
@@ -73,11 +73,12 @@ impl Daemon {
         {
             return Err(Refusal::Unknown(format!("no step {} waits for approval", id.0)));
         }
+        if let Command::Scale { instances, .. } = &command {
+            self.within_bounds(&service, *instances)?;
+        }
         self.say("daemon", format!("user {} (process {}) wants: {command:?}", peer.uid, peer.pid));
         self.take_effects();
         let before = self.effects.len();
-        // A number beyond the policy's bounds is told, and the nearest one is taken.
-        let is_scale = matches!(command, Command::Scale { .. });
         self.supervisor.handle(clock::boot_ns(), Input::Command(command));
         self.take_effects();
         let withheld = self.effects.iter().skip(before).find_map(|effect| match effect {
@@ -87,11 +88,20 @@ impl Daemon {
             },
             _ => None,
         });
-        let starts = |facts: ServiceFacts| matches!(facts.policy.origin, Origin::Run(_));
-        if is_scale && self.supervisor.facts_of(&service).is_some_and(starts) {
-            return Ok(Answer::Done);
-        }
         withheld.map_or(Ok(Answer::Done), |why| Err(Refusal::Conflict(format!("{service}: {why}"))))
+    }
+
+    /// A service's policy says how many instances there may be.
+    fn within_bounds(&self, service: &str, wanted: u32) -> Result<(), Refusal> {
+        let facts = self.supervisor.facts_of(service);
+        let Some(Origin::Run(run)) = facts.as_ref().map(|facts| &facts.policy.origin) else { return Ok(()) };
+        let Instances { min, max, .. } = run.instances;
+        if (min..=max).contains(&wanted) {
+            return Ok(());
+        }
+        Err(Refusal::Conflict(format!(
+            "{service} may have {min} to {max} instances, and not {wanted}; change `run.instances` in its policy, then `processguard reload`"
+        )))
     }
 
     /// Incidents are read by the state's own thread, which answers by itself.

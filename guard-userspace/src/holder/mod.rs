@@ -172,6 +172,7 @@ impl Holder {
         let boot =
             clock::boot_id().map_err(|source| Failure::System { action: "read the boot id", source })?;
         sensor::probe::require_privileges()?;
+        sensor::probe::require_host_pids()?;
         let pins = Pins::lock(&settings.pins).map_err(sensor::Error::from)?;
         // Before anything is attached: whoever is refused here leaves nothing behind.
         let listener = Listener::bind(&settings.socket)?;

@@ -78,6 +78,11 @@ pub enum Error {
     /// A process to watch does not exist.
     #[error("there is no process {0} to watch")]
     NoProcess(u32),
+    /// The kernel's records have the host's pids, and here are others.
+    #[error(
+        "this is a pid namespace of its own, in which the host's processes have other numbers or none; run it on the host, or in a container with the host's pids (podman run --pid=host)"
+    )]
+    PidNamespace,
     /// The pins cannot be used.
     #[error(transparent)]
     Pins(#[from] super::pins::PinError),
@@ -100,7 +105,9 @@ impl Error {
             Self::Btf(_) | Self::Layout { .. } | Self::NoHook { .. } | Self::Verifier { .. } => {
                 ErrorKind::Kernel
             }
-            Self::RingSize(_) | Self::NoCgroup { .. } | Self::NoProcess(_) => ErrorKind::Usage,
+            Self::PidNamespace | Self::RingSize(_) | Self::NoCgroup { .. } | Self::NoProcess(_) => {
+                ErrorKind::Usage
+            }
             Self::Pins(_) => ErrorKind::Pins,
             Self::NoObject | Self::System { .. } => ErrorKind::Runtime,
         }

@@ -71,6 +71,14 @@ pub fn require_privileges() -> Result<(), Error> {
     if missing.is_empty() { Ok(()) } else { Err(Error::Privilege(missing)) }
 }
 
+/// # Errors
+/// If pids are others here than on the host.
+pub fn require_host_pids() -> Result<(), Error> {
+    let own = std::fs::read_link("/proc/self/ns/pid");
+    // Without /proc something else says what is missing.
+    if own.is_ok_and(|own| own.as_os_str() != HOST_PIDS) { Err(Error::PidNamespace) } else { Ok(()) }
+}
+
 /// Before 5.11 maps are charged to the locked-memory limit. Failing is harmless after that.
 pub(crate) fn lift_memory_limit() {
     use rustix::process::{Resource, Rlimit, setrlimit};
@@ -85,6 +93,9 @@ fn missing_capabilities() -> Vec<&'static str> {
     }
     NEEDED.iter().filter(|(one, _)| !own.effective.contains(*one)).map(|(_, name)| *name).collect()
 }
+
+/// The first pid namespace: its number is fixed (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+const HOST_PIDS: &str = "pid:[4026531836]";
 
 /// What follows if a thing works, and if it does not.
 type Consequence = [&'static str; 2];

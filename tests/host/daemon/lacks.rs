@@ -88,3 +88,22 @@ fn lost_records_are_told_and_deaths_are_seen_all_the_same() -> Result<()> {
     truth.kill(life)?;
     daemon.stop()
 }
+
+/// The kernel tells pids of the host: where others are seen, nothing is begun.
+#[test]
+fn in_a_pid_namespace_it_says_so_and_begins_nothing() -> Result<()> {
+    let place = Place::new()?;
+    let truth = Truth::new(&place, "kept");
+    place.policy("kept.yaml", &truth.service("kept", "")?)?;
+    let mut unshare = Command::new(host::tool("unshare")?);
+    unshare.args(["--pid", "--fork", "--mount-proc", "--"]).arg(host::processguard()?).arg("daemon");
+    unshare.arg("--policies").arg(place.policies()).arg("--state").arg(place.path("state"));
+    unshare.arg("--runtime").arg(place.path("runtime")).arg("--socket").arg(place.socket());
+    unshare.args(["--cgroup", place.cgroup()]).arg("--pins").arg(place.path("bpf").join("processguard"));
+    let output = unshare.output().context("run the daemon in a pid namespace")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(2), "{}: {said}", output.status);
+    ensure!(said.contains("pid namespace") && said.contains("--pid=host"), "{said}");
+    ensure!(truth.pids()?.is_empty(), "it started something");
+    Ok(())
+}

@@ -5,7 +5,7 @@ use guard_tests::daemon::Place;
 use guard_tests::{host, sys};
 use serde_json::Value;
 
-use super::Truth;
+use super::{Truth, free_port};
 
 /// The generation that holds.
 fn active(place: &Place) -> Result<Value> {
@@ -131,5 +131,40 @@ fn a_suggestion_without_data_says_so() -> Result<()> {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     // A sample may have been taken by now, but never as many as are needed.
     ensure!(text.contains("are needed") || text.contains("measured yet"), "{text}");
+    daemon.stop()
+}
+
+/// What is suggested from some hundred answers, put under the policy as it stands there, is taken over.
+#[test]
+fn a_suggestion_is_a_check_that_is_taken_over() -> Result<()> {
+    let place = Place::new()?;
+    let truth = Truth::new(&place, "web");
+    let port = free_port()?;
+    let options = format!(", listen-late, --port, \"{port}\", --after-ms, \"0\",");
+    let text = truth.service("web", "")?.replace(", once,", &options);
+    let check = format!(
+        "checks:\n  api: {{ http: {{ url: \"http://127.0.0.1:{port}/\", status: 200, timeout: 1s }}, every: 20ms }}\n"
+    );
+    place.policy("web.yaml", &format!("{text}{check}"))?;
+    let daemon = place.start(&place.policies(), &[])?;
+    let patch = host::wait_for("enough answers for a suggestion", || {
+        let output = place.client(&["policy", "suggest", "web"])?;
+        let patch = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(patch.contains("\nchecks:\n").then_some(patch))
+    })?;
+    let suggested = patch.split_once("checks:\n").with_context(|| patch.clone())?.1;
+    place.policy("web.yaml", &format!("{text}{check}{suggested}"))?;
+    succeeds(&place, &["reload"])?;
+    // It is looked at every 10 s.
+    host::wait_for("the suggested check to pass", || {
+        let state = super::service(&place, "web")?.to_string();
+        Ok(state.contains(r#""name":"slow-api","state":"passing""#).then_some(()))
+    })?;
+    // It writes more than one line.
+    let pids = truth.pids()?;
+    ensure!(
+        pids.iter().all(|pid| Some(pid) == pids.first()),
+        "another check is no reason for a restart: {pids:?}"
+    );
     daemon.stop()
 }

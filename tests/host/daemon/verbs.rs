@@ -37,6 +37,14 @@ fn orders_are_done_when_their_verbs_end() -> Result<()> {
     let pids =
         || -> Result<Vec<i32>> { Ok(truth.pids()?.into_iter().filter(|pid| sys::is_alive(*pid)).collect()) };
     ensure!(pids()?.len() == 3, "scaled to 3: {:?}", pids()?);
+    for beyond in ["0", "4"] {
+        let output = place.client(&["scale", "web", beyond])?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(12) && said.contains("1 to 3 instances"),
+            "{beyond}: {output:?}"
+        );
+    }
     // One instance alone.
     let before = pids()?;
     place.json(&["restart", "web/1"])?;
