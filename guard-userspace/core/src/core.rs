@@ -166,7 +166,7 @@ impl Core {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            processes: Table::new(limits.processes),
+            processes: Table::new(limits.processes, limits.ended),
             cgroups: Cgroups::new(limits.cgroups),
             held: Held::default(),
             groups: Groups::default(),

@@ -5,16 +5,18 @@
 pub struct Limits {
     /// Processes kept, the living and the recently ended.
     pub processes: usize,
+    /// Of these, the recently ended: for who sent a signal, who was whose parent, and records that come late.
+    pub ended: usize,
     /// Control groups kept, the existing and the recently removed.
     pub cgroups: usize,
 }
 
 impl Default for Limits {
-    /// Room for the host that the performance envelope speaks of (1,000 processes) with
-    /// thousands of the recently ended beside them. Measured when full (`--example replay`): 640 bytes
-    /// for each living one with a short command line, less for an ended one, so at most 10 MiB in all.
+    /// Room for 16 times the host that the performance envelope speaks of (1,000 processes), and for those who ended within 2 s where
+    /// 1,000 end each second. Measured when full (`--example replay`): 640 bytes for each living one with a short command line,
+    /// less for an ended one, so 1 MiB for them, and at most 10 MiB in all.
     fn default() -> Self {
-        Self { processes: 16_384, cgroups: 4_096 }
+        Self { processes: 16_384, ended: 2_048, cgroups: 4_096 }
     }
 }
 

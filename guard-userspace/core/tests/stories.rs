@@ -282,7 +282,7 @@ fn a_reused_pid_is_another_process() {
 
 #[test]
 fn the_ended_make_room_before_the_living() {
-    let mut world = World::limited(Limits { processes: 3, cgroups: 3 });
+    let mut world = World::limited(Limits { processes: 3, ended: 3, cgroups: 3 });
     for pid in 11..=13 {
         world.at(MS, testkit::fork(task(pid, MS)));
     }
@@ -301,7 +301,7 @@ fn the_ended_make_room_before_the_living() {
 
 #[test]
 fn the_sender_is_named_even_if_it_is_dead_and_forgotten() {
-    let mut world = World::limited(Limits { processes: 1, cgroups: 1 });
+    let mut world = World::limited(Limits { processes: 1, ended: 1, cgroups: 1 });
     let killer = Task { comm: testkit::comm("bash"), uid: 0, ..task(812, 5) };
     world.at(MS, testkit::exit(killer, 0));
     world.at(MS, testkit::fork(task(11, MS)));

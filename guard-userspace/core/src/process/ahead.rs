@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn pids_become_slots_and_strangers_none() {
-        let mut table = Table::new(8);
+        let mut table = Table::new(8, 8);
         for pid in [3, 5] {
             table.fork(&testkit::fork(child(pid, 1)), Arc::default());
         }

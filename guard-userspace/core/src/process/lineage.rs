@@ -68,7 +68,7 @@ mod tests {
 
     /// 1 -> 2 -> 3 -> 4
     fn family() -> Table {
-        let mut table = Table::new(16);
+        let mut table = Table::new(16, 16);
         for pid in 1..=4 {
             let mut task = testkit::task(pid, u64::from(pid) * 10);
             task.parent = testkit::key(pid - 1, u64::from(pid - 1) * 10);
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn circles_end() {
-        let mut table = Table::new(16);
+        let mut table = Table::new(16, 16);
         for (pid, parent) in [(1, 2), (2, 1)] {
             let mut task = testkit::task(pid, 10);
             task.parent = testkit::key(parent, 10);

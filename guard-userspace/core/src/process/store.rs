@@ -9,7 +9,7 @@ use crate::ids::ProcId;
 use crate::process::pids::{NONE, Pids};
 
 /// Processes, alive or gone. When one more would exceed the limit, the one gone for longest makes room, and if none is gone the
-/// one alive for longest. All operations take constant time, but for processes that share a pid.
+/// one alive for longest. Of the gone there may be fewer than of all. All operations take constant time, but for processes that share a pid.
 #[derive(Debug)]
 pub(super) struct Store<N, V> {
     /// The slot of the newest process of each pid.
@@ -22,6 +22,9 @@ pub(super) struct Store<N, V> {
     free: Queue,
     len: usize,
     limit: usize,
+    /// Processes that are gone, and how many of them may be kept.
+    are_gone: usize,
+    gone_limit: usize,
 }
 
 #[derive(Debug)]
@@ -50,8 +53,8 @@ impl Queue {
 }
 
 impl<N: Default, V> Store<N, V> {
-    /// For at most `limit` processes, and at least one.
-    pub(super) fn new(limit: usize) -> Self {
+    /// For at most `limit` processes, and at least one, of whom at most `gone_limit` are gone.
+    pub(super) fn keeping(limit: usize, gone_limit: usize) -> Self {
         Self {
             newest: Pids::default(),
             heads: vec![],
@@ -61,6 +64,8 @@ impl<N: Default, V> Store<N, V> {
             free: Queue::EMPTY,
             len: 0,
             limit: limit.clamp(1, NONE as usize),
+            are_gone: 0,
+            gone_limit: gone_limit.max(1),
         }
     }
 
@@ -142,6 +147,9 @@ impl<N: Default, V> Store<N, V> {
         }
         self.enqueue(slot, if alive { Which::Alive } else { Which::Gone });
         self.len += 1;
+        if !alive {
+            self.one_more_is_gone();
+        }
         evicted
     }
 
@@ -157,6 +165,18 @@ impl<N: Default, V> Store<N, V> {
         let [from, to] = if alive { [Which::Gone, Which::Alive] } else { [Which::Alive, Which::Gone] };
         self.dequeue(slot, from);
         self.enqueue(slot, to);
+        if alive {
+            self.are_gone -= 1;
+        } else {
+            self.one_more_is_gone();
+        }
+    }
+
+    fn one_more_is_gone(&mut self) {
+        self.are_gone += 1;
+        if self.are_gone > self.gone_limit {
+            self.clear(self.gone.first);
+        }
     }
 
     fn evict(&mut self) -> Option<ProcId> {
@@ -182,6 +202,7 @@ impl<N: Default, V> Store<N, V> {
     fn clear(&mut self, slot: u32) -> Option<V> {
         let &Head { id, older, alive, .. } = self.head(slot)?;
         self.dequeue(slot, if alive { Which::Alive } else { Which::Gone });
+        self.are_gone -= usize::from(!alive);
         if self.newest.get(id.pid) == slot {
             self.newest.set(id.pid, older);
         } else {
@@ -301,9 +322,9 @@ mod tests {
 
         /// Like a map with queues, and lists of who had which pid, the newest first.
         #[test]
-        fn stores_what_a_map_stores(turns in proptest::collection::vec(turn(), 0..60), limit in 0_usize..8) {
-            let mut store: Store<u32, u32> = Store::new(limit);
-            let mut model = Aged::new(limit);
+        fn stores_what_a_map_stores(turns in proptest::collection::vec(turn(), 0..60), limit in 0_usize..8, gone in 0_usize..8) {
+            let mut store: Store<u32, u32> = Store::keeping(limit, gone);
+            let mut model = Aged::keeping(limit, gone);
             let mut pids: BTreeMap<u32, Vec<ProcId>> = BTreeMap::new();
             for (number, turn) in (0_u32..).zip(turns) {
                 match turn {
@@ -340,7 +361,9 @@ mod tests {
                     prop_assert_eq!(store.note(id), Some(&value));
                     prop_assert_eq!(store.is_alive(id), alive);
                 }
-                for (&pid, ids) in &pids {
+                for (&pid, ids) in &mut pids {
+                    // Who had to go because too many are gone is told by nobody.
+                    ids.retain(|&id| model.get(id).is_some());
                     prop_assert_eq!(store.newest(pid), ids.first().copied());
                 }
                 prop_assert!(store.heads.len() <= limit.max(1), "slots are used again");

@@ -115,8 +115,9 @@ pub(crate) struct Ended {
 }
 
 impl Table {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { entries: Store::new(limit) }
+    /// Of at most `limit` processes, of whom at most `ended` have ended.
+    pub(crate) fn new(limit: usize, ended: usize) -> Self {
+        Self { entries: Store::keeping(limit, ended) }
     }
 
     /// How many processes are known, ended ones included.

@@ -107,7 +107,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let kernel = Kernel::new();
-        let mut core = Core::new(Limits { processes: 4_096, cgroups: 64 });
+        let mut core = Core::new(Limits { processes: 4_096, ended: 4_096, cgroups: 64 });
         let init = kernel.living[0];
         core.handle(0, Input::Snapshot { task: init, program: Some(program(1)) });
         Self {

@@ -147,7 +147,7 @@ proptest! {
         iterated: bool,
     ) {
         let stream = stream(&steps, attach, iterate, &swaps, true);
-        let (core, events) = play(&stream, Limits { processes: 4_096, cgroups: 64 }, iterated);
+        let (core, events) = play(&stream, Limits { processes: 4_096, ended: 4_096, cgroups: 64 }, iterated);
         assert_complete(&stream.told, &events);
 
         // A process whose fork gave no start time has none until its next record.
@@ -175,7 +175,7 @@ proptest! {
             let record = wire::Listen { header, ..testkit::listen(task, 80) };
             stream.told.push(Told::Record { subject: task.key.into(), bytes: testkit::bytes(&record).to_vec() });
         }
-        let (core, _) = play(&stream, Limits { processes: 4_096, cgroups: 64 }, true);
+        let (core, _) = play(&stream, Limits { processes: 4_096, ended: 4_096, cgroups: 64 }, true);
         let table = core.processes();
         let init = ProcId { pid: INIT, start_ns: 1 };
         for task in &stream.kernel.living {
@@ -200,7 +200,7 @@ proptest! {
             other => other,
         }).collect();
         let stream = stream(&seeing, attach, iterate, &swaps, false);
-        let (core, events) = play(&stream, Limits { processes: 4_096, cgroups: 64 }, true);
+        let (core, events) = play(&stream, Limits { processes: 4_096, ended: 4_096, cgroups: 64 }, true);
         assert_complete(&stream.told, &events);
         prop_assert_eq!(living(&core), stream.kernel.living_ids());
     }
@@ -211,10 +211,10 @@ proptest! {
         steps in prop::collection::vec(step(), 1..200),
         attach in 0..100usize, iterate in 0..100usize,
         swaps in prop::collection::vec(0..400usize, 0..100),
-        processes in 1..8usize, cgroups in 1..4usize,
+        processes in 1..8usize, ended in 1..8usize, cgroups in 1..4usize,
     ) {
         let stream = stream(&steps, attach, iterate, &swaps, true);
-        let (_, events) = play(&stream, Limits { processes, cgroups }, true);
+        let (_, events) = play(&stream, Limits { processes, ended, cgroups }, true);
         assert_complete(&stream.told, &events);
     }
 
@@ -224,7 +224,7 @@ proptest! {
         records in prop::collection::vec((0..10u32, prop::collection::vec(any::<u8>(), 0..400), any::<bool>()), 0..40),
         times: [u64; 3],
     ) {
-        let mut core = Core::new(Limits { processes: 4, cgroups: 2 });
+        let mut core = Core::new(Limits { processes: 4, ended: 4, cgroups: 2 });
         let mut due = 0;
         for (index, (kind, mut bytes, sparse)) in records.into_iter().enumerate() {
             if sparse {
