@@ -73,7 +73,7 @@ sed 's/^/@log /' /tmp/log
 echo "@probed $status"
 
 # Our part of the tests, as the command line says.
-awk -v part="$PART" -v parts="$PARTS" 'NR % parts == part' /opt/tests >/opt/part
+awk -v part="$PART" -v parts="$PARTS" 'NR % parts == part' "$LIST" >/opt/part
 grep -v '^vm::systemd::' /opt/part >/opt/without-systemd
 grep '^vm::systemd::' /opt/part >/opt/under-systemd
 run_tests /opt/without-systemd alone

@@ -20,11 +20,30 @@ use crate::sh;
 /// what emulation costs, and programs of ours are privileged, so the verifier treats them the same.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off lsm=lockdown,yama,bpf";
 
+/// Which tests.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum List {
+    All,
+    /// Those that only a virtual machine can be asked for.
+    Virtual,
+}
+
+impl List {
+    /// The file in the machine.
+    pub(super) const fn file(self) -> &'static str {
+        match self {
+            Self::All => "/opt/tests",
+            Self::Virtual => "/opt/virtual-tests",
+        }
+    }
+}
+
 /// What a machine needs to run.
 pub(super) struct Plan<'a> {
     pub(super) emulator: &'a Emulator,
     pub(super) image: &'a Image,
     pub(super) initramfs: &'a Path,
+    pub(super) list: List,
     /// Which of how many parts of the tests it runs, counted from 0.
     pub(super) part: (usize, usize),
     /// Where console and results are written, for people.
@@ -97,7 +116,8 @@ impl Plan<'_> {
         qemu.arg("-kernel").arg(&self.image.path).arg("-initrd").arg(self.initramfs);
         // What the kernel does not know is a variable of the first process.
         let (part, parts) = self.part;
-        qemu.arg("-append").arg(format!("{COMMAND_LINE} PART={part} PARTS={parts}"));
+        qemu.arg("-append")
+            .arg(format!("{COMMAND_LINE} LIST={} PART={part} PARTS={parts}", self.list.file()));
         let complaints = File::create(self.directory.join("qemu.log")).context("create qemu.log")?;
         qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(complaints);
         // SAFETY: between fork and exec only an async-signal-safe system call without pointers.

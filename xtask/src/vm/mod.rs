@@ -47,6 +47,9 @@ const TEST_LIMIT: Duration = Duration::from_secs(6 * 60);
 /// All tests take 4 minutes inside, and longer on two cores that do other things too.
 const MACHINE_LIMIT: Duration = Duration::from_secs(20 * 60);
 
+/// Tests that are for virtual machines: this one runs none of them, whatever its kernel.
+const VIRTUAL: &str = "vm::";
+
 /// Tests of which nothing depends on the kernel.
 const INTERFACE: &str = "host::interface::";
 
@@ -122,17 +125,27 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     if tests.is_empty() {
         bail!("no test has {:?} in its name", args.filter.as_deref().unwrap_or_default());
     }
-    run(&programs, &wanted, tests, scale, args.jobs.get())
+    run(&programs, &wanted, tests, scale, args.jobs.get(), None)
 }
 
-/// The whole matrix, as a part of the test command: those tests that contain the filter. Set-up is done.
+/// The whole matrix, as a part of the test command: those tests that contain the filter. Set-up is done. At small counts the kernel
+/// of this machine is left out: the same command runs the same tests on it, without emulation.
 pub(crate) fn matrix(programs: &Programs, filter: Option<&str>, scale: Scale) -> Result<()> {
     let tests = wanted_tests(programs, filter, scale)?;
     if tests.is_empty() {
         println!("no test of the kernel matrix has {:?} in its name", filter.unwrap_or_default());
         return Ok(());
     }
-    run(programs, &kernels::TABLE.iter().collect::<Vec<_>>(), tests, scale, 2)
+    let here = if scale.interface { None } else { own_kernel() };
+    run(programs, &kernels::TABLE.iter().collect::<Vec<_>>(), tests, scale, 2, here)
+}
+
+/// The kernel of the matrix that this machine runs, if it is one.
+fn own_kernel() -> Option<&'static str> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let mut numbers = release.split('.');
+    let own = format!("{}.{}", numbers.next()?, numbers.next()?);
+    kernels::TABLE.iter().map(|kernel| kernel.version).find(|version| *version == own)
 }
 
 /// Those that contain the filter; without one, those that the scale asks for.
@@ -156,6 +169,7 @@ fn run(
     tests: Vec<String>,
     scale: Scale,
     jobs: usize,
+    here: Option<&'static str>,
 ) -> Result<()> {
     let began = Instant::now();
     let cache = sh::workspace().join("target/vm");
@@ -163,9 +177,13 @@ fn run(
     let emulator = Emulator::find(&cache)?;
     let images = kernels::images(wanted, &cache)?;
     let initramfs = cache.join("initramfs");
-    fs::write(&initramfs, programs.pack(&tests, scale.name, scale.test)?).context("write the initramfs")?;
-    println!("{} tests on {} kernels, scale {}", tests.len(), images.len(), scale.name);
-    let run = Run { emulator, images, initramfs, logs: cache.join("logs"), tests, limit: scale.machine };
+    let run =
+        Run { emulator, images, initramfs, logs: cache.join("logs"), tests, limit: scale.machine, here };
+    let virtual_only: Vec<String> =
+        run.tests.iter().filter(|name| name.starts_with(VIRTUAL)).cloned().collect();
+    let archive = programs.pack([&run.tests, &virtual_only], scale.name, scale.test)?;
+    fs::write(&run.initramfs, archive).context("write the initramfs")?;
+    println!("{} tests on {} kernels, scale {}", run.tests.len(), run.images.len(), scale.name);
     let outcomes = run.boot_all(jobs)?;
     run.conclude(&outcomes, began)
 }
@@ -189,6 +207,8 @@ struct Run {
     logs: PathBuf,
     tests: Vec<String>,
     limit: Duration,
+    /// The kernel on which this machine runs all but [`VIRTUAL`] by itself.
+    here: Option<&'static str>,
 }
 
 impl Run {
@@ -225,6 +245,15 @@ impl Run {
         whole.into_iter().map(|whole| whole.context("a kernel that was not booted")).collect()
     }
 
+    fn is_here(&self, image: &Image) -> bool {
+        self.here == Some(image.version)
+    }
+
+    /// Whether a test is run by this machine instead.
+    fn is_run_here(&self, image: &Image, name: &str) -> bool {
+        self.is_here(image) && !name.starts_with(VIRTUAL)
+    }
+
     /// Runs one machine, and says what happens in it.
     fn boot(&self, image: &Image, (part, parts): (usize, usize)) -> Result<Outcome> {
         let began = Instant::now();
@@ -233,12 +262,15 @@ impl Run {
         } else {
             format!("{} {}/{parts}", image.version, part + 1)
         };
-        let tests = (1..=self.tests.len()).filter(|line| line % parts == part).count();
+        let list = if self.is_here(image) { machine::List::Virtual } else { machine::List::All };
+        let of_it = self.tests.iter().filter(|name| !self.is_run_here(image, name)).count();
+        let tests = (1..=of_it).filter(|line| line % parts == part).count();
         let directory = self.logs.join(image.version).join((part + 1).to_string());
         let plan = Plan {
             emulator: &self.emulator,
             image,
             initramfs: &self.initramfs,
+            list,
             part: (part, parts),
             directory,
             limit: self.limit,
@@ -278,11 +310,17 @@ impl Run {
             complain(image, outcome);
         }
         let columns: Vec<_> = self.images.iter().map(|image| image.version).collect();
-        let rows = table::rows(&outcomes.iter().collect::<Vec<_>>(), &self.tests);
+        let is_elsewhere = |column: usize, name: &str| {
+            self.images.get(column).is_some_and(|image| self.is_run_here(image, name))
+        };
+        let rows = table::rows(&outcomes.iter().collect::<Vec<_>>(), &self.tests, is_elsewhere);
         println!("\n{}", table::text(&columns, &rows));
         println!(
             "vm::* run in virtual machines only; what needs peers' tools (tests/peers) runs on the host only"
         );
+        if let Some(here) = self.here {
+            println!("{here} is this machine's kernel: what says `here` runs on it, not in emulation");
+        }
         for (image, outcome) in self.images.iter().zip(outcomes) {
             println!("{:>5}: {}; {}", image.version, image.package, times(outcome));
         }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{cpio::Archive, systemd};
+use super::{cpio::Archive, machine::List, systemd};
 use crate::sh;
 
 /// The C library must be linkable statically: musl would be another program than the one that is shipped.
@@ -80,8 +80,8 @@ impl Programs {
         Ok(tests)
     }
 
-    /// The first file system of a machine that runs these tests at a scale, each for at most so long.
-    pub(super) fn pack(&self, tests: &[String], scale: &str, limit: Duration) -> Result<Vec<u8>> {
+    /// The first file system of a machine that runs either list of tests ([`List`]) at a scale, each for at most so long.
+    pub(super) fn pack(&self, lists: [&[String]; 2], scale: &str, limit: Duration) -> Result<Vec<u8>> {
         let mut archive = Archive::new();
         for directory in DIRECTORIES {
             archive.directory(directory)?;
@@ -91,7 +91,10 @@ impl Programs {
         archive.file("/etc/group", GROUPS.as_bytes())?;
         archive.file("/opt/scale", scale.as_bytes())?;
         archive.file("/opt/limit", limit.as_secs().to_string().as_bytes())?;
-        archive.file("/opt/tests", (tests.join("\n") + "\n").as_bytes())?;
+        for (list, tests) in [List::All, List::Virtual].into_iter().zip(lists) {
+            let lines: String = tests.iter().map(|name| format!("{name}\n")).collect();
+            archive.file(list.file(), lines.as_bytes())?;
+        }
         archive.copy("/opt/processguard", &self.processguard)?;
         // The tests look for the workload where cargo puts it: one directory above their own.
         archive.copy("/opt/guard-workload", &self.workload)?;

@@ -32,7 +32,12 @@ pub(super) struct Row {
 }
 
 /// All rows over these columns: the probe's, the security modules, each test, the kernel's own log.
-pub(super) fn rows(outcomes: &[&Outcome], tests: &[String]) -> Vec<Row> {
+/// `is_elsewhere`: a test that a column's kernel is not asked for, since another machine with it runs that.
+pub(super) fn rows(
+    outcomes: &[&Outcome],
+    tests: &[String],
+    is_elsewhere: impl Fn(usize, &str) -> bool,
+) -> Vec<Row> {
     let mut rows = vec![
         row(
             "boot to end",
@@ -54,11 +59,13 @@ pub(super) fn rows(outcomes: &[&Outcome], tests: &[String]) -> Vec<Row> {
         None => Cell::Red("NOT TRIED"),
     }));
     for name in tests {
-        rows.push(row(name, outcomes, |outcome| match outcome.tests.get(name) {
+        let cell = |(column, outcome): (usize, &&Outcome)| match outcome.tests.get(name) {
             Some(ended) if ended.passed => Cell::Good("ok"),
             Some(_) => Cell::Red("FAILED"),
+            None if is_elsewhere(column, name) => Cell::Fact("here"),
             None => Cell::Red("NOT RUN"),
-        }));
+        };
+        rows.push(Row { name: name.clone(), cells: outcomes.iter().enumerate().map(cell).collect() });
     }
     rows.push(row("kernel log clean", outcomes, |outcome| match &outcome.complaints {
         Some(complaints) if complaints.is_empty() => Cell::Good("ok"),
@@ -127,12 +134,15 @@ mod tests {
         ];
         lines.iter().for_each(|line| good.take(line));
         let silent = Outcome::default();
-        let rows = rows(&[&good, &silent], &["a::b".to_owned()]);
-        assert!(rows.iter().all(|row| !row.cells[0].is_red()), "{rows:?}");
-        assert!(rows.iter().all(|row| row.cells[1].is_red()), "{rows:?}");
-        let table = text(&["5.10", "7.2"], &rows);
-        assert_eq!(table.lines().next(), Some("                    5.10           7.2"));
-        assert!(table.contains("a::b                ok             NOT RUN\n"), "{table}");
-        assert!(table.contains("LSM programs        not available  NOT TRIED\n"), "{table}");
+        let rows = rows(&[&good, &silent, &good], &["a::b".to_owned(), "a::c".to_owned()], |column, name| {
+            column == 2 && name == "a::c"
+        });
+        let red = |column: usize| rows.iter().filter(|row| row.cells[column].is_red()).count();
+        assert_eq!([red(0), red(1), red(2)], [1, rows.len(), 0], "{rows:?}");
+        let table = text(&["5.10", "7.2", "6.18"], &rows);
+        assert_eq!(table.lines().next(), Some("                    5.10           7.2        6.18"));
+        assert!(table.contains("a::b                ok             NOT RUN    ok\n"), "{table}");
+        assert!(table.contains("a::c                NOT RUN        NOT RUN    here\n"), "{table}");
+        assert!(table.contains("LSM programs        not available  NOT TRIED  not available\n"), "{table}");
     }
 }
