@@ -30,8 +30,9 @@ pub const INTERVAL: Duration = Duration::from_millis(20);
 /// Records drained at most in one turn: about 1 MiB of the ring.
 const DRAIN_RECORDS: usize = 4096;
 
-/// What the table keeps: twice the default `pid_max` of small machines.
-pub const LIMITS: Limits = Limits { processes: 65_536, cgroups: 16_384 };
+/// What the table keeps: twice the default `pid_max` of small machines, and those who ended within a second of a storm (4,000 a
+/// second; 2 MiB).
+pub const LIMITS: Limits = Limits { processes: 65_536, ended: 4_096, cgroups: 16_384 };
 
 /// Events from this host's kernel, as they come.
 pub struct Feed {

@@ -18,7 +18,7 @@ use crate::json::shown;
 use crate::script::Script;
 
 /// Little room, so that it is used up.
-const LIMITS: Limits = Limits { processes: 24, cgroups: 6 };
+const LIMITS: Limits = Limits { processes: 24, ended: 8, cgroups: 6 };
 
 /// Times above this do not exist: 36 years since boot.
 const END_NS: u64 = 1 << 60;
