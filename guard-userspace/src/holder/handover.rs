@@ -17,7 +17,8 @@ use guard_core::Input;
 use guard_core::event::{Gap, LossCause, Lost};
 use rustix::thread::{MembarrierCommand, membarrier};
 
-use super::{BATCH_BYTES, Holder, since, tell};
+use super::stream::{since, tell};
+use super::{BATCH_BYTES, Holder};
 use crate::exit::Failure;
 use crate::recording::frame::{self, Frame, Start};
 use crate::recording::writer::Resume;

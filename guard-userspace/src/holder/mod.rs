@@ -10,16 +10,15 @@
 
 mod handover;
 mod socket;
+mod stream;
 mod subscribers;
 mod table;
 
 use std::collections::VecDeque;
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use guard_common::decode::{self, Record};
 use guard_common::wire::{self, Kind, ProcKey};
 use guard_core::event::{Event, ExitStatus, Gap, Lost};
@@ -41,28 +40,11 @@ use crate::sensor::{self, Options};
 use handover::Doubles;
 pub(crate) use socket::listen;
 pub use socket::{Listener, SOCKET};
+use stream::{Unwritten, tell};
 use subscribers::Subscribers;
 
 /// Bytes of frames put down at once, at most, besides the last record.
 const BATCH_BYTES: usize = 1024 * 1024;
-
-/// How often at most the kernel is asked for runs that it skipped: one system call a program.
-const RECURSION_INTERVAL: Duration = Duration::from_millis(500);
-
-/// How long after a recording failed the next one is tried.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// Why nothing is recorded, and when it is tried again.
-struct Unwritten {
-    why: String,
-    again: Instant,
-}
-
-impl Unwritten {
-    fn is_due(&self) -> bool {
-        Instant::now() >= self.again
-    }
-}
 
 /// How the holder works.
 #[derive(Debug)]
@@ -449,25 +431,6 @@ impl Holder {
         }
     }
 
-    /// A batch begins with what the clocks say, and with what was due by then; in another file, if it is time.
-    fn begin_turn(&mut self) -> Result<(), Failure> {
-        if self.writer.wants_another() && self.unwritten.as_ref().is_none_or(|unwritten| unwritten.is_due()) {
-            let mut head = self.head();
-            if self.unwritten.is_some() {
-                // Subscribers got all of it: only the recording lacks something.
-                frame::write(&mut head, self.sensor.position(), &Frame::Dropped(Vec::new()));
-            }
-            let begun = self.writer.begin(&head);
-            self.written(begun)?;
-        }
-        self.batch.clear();
-        self.counts = [0; Kind::COUNT];
-        self.now_ns = clock::boot_ns();
-        self.frame(&Frame::Clock { now_ns: self.now_ns, utc_offset_ns: clock::utc_offset_ns() });
-        self.core.handle_timeout(self.now_ns);
-        Ok(())
-    }
-
     /// Reads records until the batch is full or the ring is empty for a moment.
     fn drain(&mut self) -> u64 {
         let notes_ends = self.watching && self.audience == Audience::None;
@@ -501,73 +464,6 @@ impl Holder {
         records
     }
 
-    /// Adds what was lost and what the core asked for, puts the batch down, and hands it on.
-    fn end_turn(&mut self) -> Result<(), Failure> {
-        self.tell_losses();
-        self.answer()?;
-        let appended = self.writer.append(&self.batch);
-        self.written(appended)?;
-        self.sensor.release();
-        self.records += self.counts.iter().sum::<u64>();
-        for key in self.ended.drain(..) {
-            self.sensor.forget(key);
-        }
-        let batch = Bytes::copy_from_slice(&self.batch);
-        let (core, position, now_ns) = (&self.core, self.sensor.position(), self.now_ns);
-        self.subscribers.send(&batch, &self.counts, || table::frames(core, position, now_ns));
-        Ok(())
-    }
-
-    /// A recorder ends if it cannot record: the ring then keeps what fits. Whoever acts on events goes on without a recording, and
-    /// begins another file once there is room.
-    fn written(&mut self, result: Result<(), writer::Error>) -> Result<(), Failure> {
-        match result {
-            Ok(()) if self.writer.wants_another() => {}
-            Ok(()) => self.unwritten = None,
-            Err(error) if self.audience == Audience::Owner => {
-                self.writer.finish_file();
-                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-                let why = format!("{error}{cause}");
-                if self.unwritten.is_none() {
-                    tracing::warn!("nothing is recorded for now: {why}");
-                }
-                self.unwritten = Some(Unwritten { why, again: Instant::now() + AGAIN });
-            }
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
-
-    /// Why nothing is recorded, if that is so.
-    #[must_use]
-    pub fn trouble(&self) -> Option<&str> {
-        self.unwritten.as_ref().map(|unwritten| unwritten.why.as_str())
-    }
-
-    /// What makes a stream complete in itself from here on.
-    fn head(&self) -> Vec<u8> {
-        let mut head = Vec::new();
-        let position = self.sensor.position();
-        frame::write(&mut head, position, &Frame::Start(self.start.clone()));
-        frame::write(&mut head, position, &Frame::Losses(self.told.clone()));
-        head.extend(table::frames(&self.core, position, self.now_ns));
-        head
-    }
-
-    fn tell_losses(&mut self) {
-        let just_asked = self.asked_for_recursion.is_some_and(|asked| asked.elapsed() < RECURSION_INTERVAL);
-        if just_asked && !self.sensor.lost_more() {
-            return;
-        }
-        self.asked_for_recursion = Some(Instant::now());
-        let now = self.sensor.losses();
-        let lost = since(&now, &self.told);
-        if !lost.is_empty() {
-            self.told.clone_from(&now);
-            self.put(&Frame::Losses(now), Input::Gap(Gap { lost }));
-        }
-    }
-
     /// Does what the core asks for.
     fn answer(&mut self) -> Result<(), Failure> {
         while let Some(effect) = self.core.poll_effect() {
@@ -591,88 +487,4 @@ impl Holder {
         }
         Ok(())
     }
-
-    /// Reads the kernel's own list of processes.
-    fn resync(&mut self, cgroups: bool) -> Result<(), Failure> {
-        if cgroups {
-            let mut found = Vec::new();
-            self.sensor.cgroups(&mut |hierarchy, id, path| {
-                found.push((hierarchy, id, path.to_owned()));
-            })?;
-            for (hierarchy, id, path) in &found {
-                let (hierarchy, id) = (*hierarchy, *id);
-                self.put(&Frame::Cgroup { hierarchy, id, path }, Input::Cgroup { hierarchy, id, path });
-            }
-        }
-        let taken_ns = clock::boot_ns();
-        let found = match self.sensor.processes() {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!(%error, "cannot compare the process table with the kernel's");
-                self.core.handle(self.now_ns, Input::ResyncFailed);
-                return Ok(());
-            }
-        };
-        self.frame(&Frame::ResyncBegin { taken_ns });
-        for snapshot in &found {
-            let process = frame::Process { snapshot: *snapshot, program: None };
-            self.frame(&Frame::Process(Box::new(process)));
-        }
-        self.put(&Frame::ResyncEnd, Input::Resync { taken_ns, found });
-        for (key, tombstone) in self.sensor.tombstones() {
-            let (status, time_ns) = (tombstone.status as u32, tombstone.time_ns);
-            self.put(
-                &Frame::Tombstone { pid: key.tgid, start_ns: key.start_ns, status, time_ns },
-                Input::Tombstone { id: ProcId::from(key), status: ExitStatus::from_wait(status), time_ns },
-            );
-        }
-        self.unsettled = Some(self.sensor.taken());
-        Ok(())
-    }
-
-    /// Tells the stream and the core the same.
-    fn put(&mut self, frame: &Frame<'_>, input: Input<'_>) {
-        self.frame(frame);
-        self.core.handle(self.now_ns, input);
-    }
-
-    fn frame(&mut self, frame: &Frame<'_>) {
-        frame::write(&mut self.batch, self.sensor.position(), frame);
-    }
-}
-
-/// Tells the stream and the core a record, without secrets. `at` is the position of its end, and the record itself.
-fn tell(
-    batch: &mut Vec<u8>,
-    core: &mut Core,
-    redactor: &Redactor,
-    now_ns: u64,
-    at: (u64, &[u8]),
-    record: Record<'_>,
-) {
-    let (position, bytes) = at;
-    let clean = if let Record::Exec(exec) = &record { redactor.record(exec) } else { None };
-    match clean.as_deref().map(|clean| (clean, decode::decode(clean))) {
-        Some((clean, record)) => {
-            frame::write(batch, position, &Frame::Record(clean));
-            if let Ok(record) = record {
-                core.handle(now_ns, Input::Kernel(record));
-            }
-        }
-        None => {
-            frame::write(batch, position, &Frame::Record(bytes));
-            core.handle(now_ns, Input::Kernel(record));
-        }
-    }
-}
-
-/// What was lost since an earlier account.
-fn since(now: &[Lost], before: &[Lost]) -> Vec<Lost> {
-    let same =
-        |one: &Lost, other: &Lost| (one.kind, one.cause, one.cpu) == (other.kind, other.cause, other.cpu);
-    let more = now.iter().filter_map(|lost| {
-        let told = before.iter().find(|told| same(told, lost)).map_or(0, |told| told.count);
-        (lost.count > told).then(|| Lost { count: lost.count - told, ..*lost })
-    });
-    more.collect()
 }

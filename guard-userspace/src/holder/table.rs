@@ -1,13 +1,15 @@
-//! The process table: from what exists, and as frames.
+//! The process table: from what exists, compared with it, and as frames.
 
 use std::sync::Arc;
 
 use guard_common::limits::COMM_BYTES;
 use guard_common::wire::{Header, Kind, ProcKey, Snapshot, TASK_KERNEL_THREAD, Task};
-use guard_core::event;
+use guard_core::event::{self, ExitStatus};
 use guard_core::ids::ProcId;
 use guard_core::{Core, Input};
 
+use super::Holder;
+use crate::exit::Failure;
 use crate::recording::frame::{self, Frame, Process};
 use crate::redact::Redactor;
 use crate::sensor::pinned::Pinned;
@@ -75,4 +77,44 @@ fn of(process: &event::Process) -> Process {
 
 fn key(id: ProcId) -> ProcKey {
     ProcKey { start_ns: id.start_ns, tgid: id.pid, tid: id.pid }
+}
+
+impl Holder {
+    /// Reads the kernel's own list of processes.
+    pub(super) fn resync(&mut self, cgroups: bool) -> Result<(), Failure> {
+        if cgroups {
+            let mut found = Vec::new();
+            self.sensor.cgroups(&mut |hierarchy, id, path| {
+                found.push((hierarchy, id, path.to_owned()));
+            })?;
+            for (hierarchy, id, path) in &found {
+                let (hierarchy, id) = (*hierarchy, *id);
+                self.put(&Frame::Cgroup { hierarchy, id, path }, Input::Cgroup { hierarchy, id, path });
+            }
+        }
+        let taken_ns = clock::boot_ns();
+        let found = match self.sensor.processes() {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "cannot compare the process table with the kernel's");
+                self.core.handle(self.now_ns, Input::ResyncFailed);
+                return Ok(());
+            }
+        };
+        self.frame(&Frame::ResyncBegin { taken_ns });
+        for snapshot in &found {
+            let process = Process { snapshot: *snapshot, program: None };
+            self.frame(&Frame::Process(Box::new(process)));
+        }
+        self.put(&Frame::ResyncEnd, Input::Resync { taken_ns, found });
+        for (key, tombstone) in self.sensor.tombstones() {
+            let (status, time_ns) = (tombstone.status as u32, tombstone.time_ns);
+            self.put(
+                &Frame::Tombstone { pid: key.tgid, start_ns: key.start_ns, status, time_ns },
+                Input::Tombstone { id: ProcId::from(key), status: ExitStatus::from_wait(status), time_ns },
+            );
+        }
+        self.unsettled = Some(self.sensor.taken());
+        Ok(())
+    }
 }
