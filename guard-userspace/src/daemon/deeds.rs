@@ -14,7 +14,7 @@ use super::fail;
 use super::hands::Hook;
 use super::hands::spawn::{Prepared, Started};
 use super::keeper::Count;
-use super::others;
+use super::others::{self, in_words};
 use super::probes::Answered;
 use super::tally;
 use super::turn::Daemon;
@@ -302,20 +302,4 @@ fn bytes_logged(subject: Option<&Subject>, counts: Result<Vec<Count>, String>) -
         || Answer::Error("it has no log that is kept".to_owned()),
         |count| Answer::Number(count.bytes as f64),
     )
-}
-
-/// An error and what is behind it.
-pub(super) fn in_words(error: impl std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(behind) = source {
-        let more = behind.to_string();
-        // Some errors say their source themselves.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = behind.source();
-    }
-    text
 }

@@ -36,11 +36,15 @@ async fn run(command: &[String], timeout: Duration) -> Result<(), String> {
 }
 
 /// An error with all that is behind it, in one line.
-pub(super) fn in_words(error: &dyn Error) -> String {
+pub(super) fn in_words(error: impl Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
-        text = format!("{text}: {inner}");
+        let more = inner.to_string();
+        // Some errors say their source themselves.
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
         source = inner.source();
     }
     text
