@@ -73,7 +73,7 @@ pub(super) enum Does {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scale {
-    /// How many instances are wanted; brought into the bounds of the policy.
+    /// How many instances are wanted. Beyond the bounds of the policy it is refused (409), and nothing changes.
     pub instances: u32,
 }
 
