@@ -58,6 +58,7 @@ use settings::Settings;
 /// If something that it cannot do without is missing, or breaks.
 pub fn run(settings: Settings) -> Result<(), Failure> {
     fail::arm();
+    slim::one_heap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

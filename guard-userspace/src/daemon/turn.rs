@@ -256,6 +256,7 @@ impl Daemon {
                 waits.iter().for_each(|event| self.supervisor.handle(now_ns, Input::Event(event)));
                 self.sketch();
                 self.state.retry();
+                self.incidents.forget_old(now_ns);
             }
             Turn::Landed(landed) => self.landed(*landed)?,
             Turn::Answered(answered) => self.answered(answered),

@@ -294,6 +294,14 @@ impl Incidents {
         }
     }
 
+    /// Lets go of what is over for so long that nothing continues it. To be called now and then.
+    pub fn forget_old(&mut self, now_ns: u64) {
+        let may_go_on = |one: &Incident| {
+            one.closed_ns.is_some_and(|closed_ns| now_ns < closed_ns.saturating_add(REOPEN_NS))
+        };
+        self.over.retain(|_, one| may_go_on(one));
+    }
+
     /// The next incident that began or is over, oldest first. Those that go on can wait: a crash loop's timeline is long.
     pub fn poll_news(&mut self) -> Option<Change> {
         self.out.pop_front()

@@ -9,7 +9,7 @@
 //!
 //! : still here                        every 15 s
 //! ```
-//! The last [`KEPT`] events are kept: whoever was away for a moment misses nothing.
+//! The last [`KEPT`] events are kept, as far as they are within [`KEPT_BYTES`]: whoever was away for a moment misses nothing.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -33,8 +33,11 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How much goes out in one piece.
 const PIECE_BYTES: usize = 32 * 1024;
 
-/// Events that are kept: some hundred kilobytes.
+/// Events that are kept.
 pub(super) const KEPT: usize = 512;
+
+/// Bytes of those: an event has some hundred, but the end of a crash loop's incident 30,000.
+const KEPT_BYTES: usize = 512 * 1024;
 
 /// The last events.
 #[derive(Debug)]
@@ -46,11 +49,12 @@ pub(super) struct History {
 struct Kept {
     told: Receiver<Arc<Told>>,
     last: VecDeque<Arc<Told>>,
+    bytes: usize,
 }
 
 impl History {
     pub(super) fn new(door: &Door) -> Self {
-        Self { kept: Mutex::new(Kept { told: door.follow(), last: VecDeque::new() }) }
+        Self { kept: Mutex::new(Kept { told: door.follow(), last: VecDeque::new(), bytes: 0 }) }
     }
 
     /// Takes what was told since. To be called whenever something was.
@@ -77,13 +81,18 @@ impl Kept {
         loop {
             match self.told.try_recv() {
                 Ok(told) => {
-                    if self.last.len() == KEPT {
-                        self.last.pop_front();
-                    }
+                    self.bytes += told.json.len();
                     self.last.push_back(told);
+                    while self.last.len() > KEPT || self.bytes > KEPT_BYTES {
+                        let Some(oldest) = self.last.pop_front() else { break };
+                        self.bytes -= oldest.json.len();
+                    }
                 }
-                // What was told before is too old to be kept anyway.
-                Err(TryRecvError::Lagged(_)) => self.last.clear(),
+                Err(TryRecvError::Lagged(_)) => {
+                    // What was told before is too old to be kept anyway.
+                    self.last.clear();
+                    self.bytes = 0;
+                }
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
         }
@@ -287,6 +296,18 @@ mod tests {
 
     fn events(numbers: &[u64]) -> String {
         numbers.iter().map(|number| format!("id: 7-{number}\ndata: {{\"n\":{number}}}\n\n")).collect()
+    }
+
+    #[test]
+    fn large_events_are_kept_as_far_as_there_is_room() {
+        let (door, _requests) = Door::new();
+        let history = History::new(&door);
+        for number in 1..=5 {
+            let json = "x".repeat(KEPT_BYTES / 2 - 1);
+            door.tell(Told { number, service: None, json });
+        }
+        let (kept, _told) = history.follow(&door);
+        assert_eq!(kept.iter().map(|told| told.number).collect::<Vec<_>>(), [4, 5]);
     }
 
     #[tokio::test]
