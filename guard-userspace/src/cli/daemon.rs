@@ -155,6 +155,9 @@ impl Arguments {
         let ring = file.ring_size.map(|bytes| format!("{bytes}B"));
         let every = file.sample_interval.map(|every_ns| format!("{every_ns}ns"));
         let size = file.record_size.map(|bytes| format!("{bytes}B"));
+        // The keeper works elsewhere: to it a relative path would be another one.
+        let runtime = std::path::absolute(or(self.runtime, file.runtime, RUNTIME))
+            .map_err(|source| Failure::System { action: "find the runtime directory", source })?;
         Ok(Settings {
             policies,
             state: or(self.state, file.state, STATE),
@@ -168,7 +171,7 @@ impl Arguments {
                 .cgroup
                 .or(checked("cgroup", file.cgroup, values::cgroup_name)?)
                 .unwrap_or_else(|| CGROUP.to_owned()),
-            runtime: or(self.runtime, file.runtime, RUNTIME),
+            runtime,
             pins: or(self.pins, file.pins, PINS),
             ring_bytes: self.ring_size.or(checked("ring_size", ring, values::ring_size)?),
             sample_interval: self
