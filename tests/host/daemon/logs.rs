@@ -1,6 +1,7 @@
 //! Lines of logs: none is lost, none is doubled, whoever dies.
 
 use std::fs;
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use guard_tests::daemon::Place;
@@ -83,4 +84,24 @@ fn no_line_is_lost_while_daemons_come_and_go() -> Result<()> {
     }
     check(&place, &truth, lines)?;
     daemon.stop()
+}
+
+/// The keeper works in another directory than the daemon.
+#[test]
+fn a_relative_runtime_directory_is_the_keepers_too() -> Result<()> {
+    let place = Place::new()?;
+    let truth = Truth::new(&place, "logger");
+    policy(&place, &truth, 20, 100)?;
+    let mut command = place.command()?;
+    command.current_dir(place.path("")).args(["daemon", "--policies", "policies", "--state", "state"]);
+    command.args(["--runtime", "runtime", "--socket", "api.sock", "--cgroup", place.cgroup()]);
+    command.args(["--pins", "bpf/processguard"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut daemon = command.spawn().context("start the daemon")?;
+    let heard = check(&place, &truth, 20);
+    let is_there = place.path("runtime/keeper.sock").exists();
+    daemon.kill().context("end the daemon")?;
+    daemon.wait().context("wait for the daemon")?;
+    heard?;
+    ensure!(is_there, "the keeper listens elsewhere");
+    Ok(())
 }
