@@ -16,8 +16,8 @@ pub(super) fn slim() {
 /// Has all threads share one heap: what the few beside the loop need for a moment would stay with each of them (1.7 MB with 100
 /// services, measured). Before there is another thread.
 pub(super) fn one_heap() {
-    // SAFETY: sets a number that the allocator reads when a thread first asks it for memory.
     #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number that the allocator reads when a thread first asks it for memory.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1)
     };
@@ -25,8 +25,8 @@ pub(super) fn one_heap() {
 
 /// Gives back memory of the allocator that is free.
 pub(super) fn give_back() {
-    // SAFETY: no pointer is involved.
     #[cfg(target_env = "gnu")]
+    // SAFETY: no pointer is involved.
     unsafe {
         libc::malloc_trim(0)
     };
