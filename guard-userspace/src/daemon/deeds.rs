@@ -168,7 +168,7 @@ impl Daemon {
 
     /// A process runs: it is found in the table by the pid that only it can have, since nobody has waited for it yet.
     fn has_started(&mut self, plan: Plan, started: Started) -> Result<(), Failure> {
-        self.holder.take_in()?;
+        self.holder.look()?;
         self.take_in_events();
         let now_ns = clock::boot_ns();
         let born = self.born.remove(&started.pid).filter(|process| process.id.start_ns >= started.clone_ns);

@@ -101,24 +101,31 @@ impl Daemon {
             return Ok(());
         }
         self.endings.is_following = true;
+        // What else is to be done does not wait for that.
+        self.take_effects();
+        if !self.effects.is_empty() {
+            self.settle()?;
+        }
         while self.exits.has(doomed) && began.elapsed() < FOLLOWED {
-            let ended = self
-                .exits
-                .now()
-                .map_err(|source| Failure::System { action: "wait for processes", source })?;
-            if !ended.is_empty() {
-                self.have_ended(ended)?;
-                self.settle()?;
-            } else if self.holder.has_more() {
-                self.holder.take_in()?;
+            let has_more = self.holder.has_more();
+            if has_more {
+                self.holder.look()?;
                 self.settle()?;
             }
-            // It may be waiting for this processor.
-            std::thread::yield_now();
+            if self.exits.is_over(doomed) {
+                // Before its status is taken: to let go of what is left of it takes the kernel longer than a look.
+                self.start_next(doomed)?;
+                let ended = self.exits.now();
+                self.have_ended(ended.map_err(|source| Failure::System { action: "wait for processes", source })?)?;
+                self.settle()?;
+            } else if !has_more {
+                // It may be waiting for this processor.
+                std::thread::yield_now();
+            }
         }
         self.endings.is_following = false;
         self.endings.in_vain = self.exits.has(doomed).then_some(began);
-        self.settle()
+        Ok(())
     }
 
     /// Sets aside what is to be done to those who are ending anyway, and all that follows it for the same service: its rooms are
@@ -154,6 +161,11 @@ impl Daemon {
     /// A main process has ended: what waited for that goes on, the start first.
     pub(super) fn go_on_after(&mut self, id: ProcId) -> Result<(), Failure> {
         self.effects.extend(self.endings.effects.remove(&id).into_iter().flatten());
+        self.start_next(id)
+    }
+
+    /// Starts who waits for this end.
+    fn start_next(&mut self, id: ProcId) -> Result<(), Failure> {
         match self.endings.starts.remove(&id) {
             Some((plan, prepared)) => self.start_prepared(plan, prepared),
             None => Ok(()),

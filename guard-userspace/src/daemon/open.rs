@@ -24,7 +24,7 @@ use super::hands::exits::Exits;
 use super::hands::identity::Checked;
 use super::hands::{self, Hands};
 use super::lives::Lives;
-use super::policies::{self, Accepted};
+use super::policies::{self, Accepted, Unaccepted};
 use super::probes::Probes;
 use super::quick::Quick;
 use super::resume::{self, Found, Main};
@@ -47,7 +47,14 @@ const PROBES: usize = 128;
 const SWEEP: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What is put down of a service: what the supervisor saved, and who its main processes are.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
+pub(super) struct Keeping<'a> {
+    pub(super) saved: &'a Saved,
+    pub(super) mains: Vec<Main>,
+}
+
+/// What a daemon before this one has put down of it.
+#[derive(Debug, Deserialize)]
 pub(super) struct Kept {
     pub(super) saved: Saved,
     pub(super) mains: Vec<Main>,
@@ -63,12 +70,17 @@ pub(super) async fn open(
     requests: mpsc::Receiver<Request>,
 ) -> Result<(Daemon, Sources), Failure> {
     let started_ns = clock::boot_ns();
+    let read = match policies::read(&settings.policies) {
+        // Whoever is refused at the first start leaves nothing behind.
+        Err(why) if !State::is_at(&settings.state) => return Err(refused(why)),
+        read => read,
+    };
     let boot = clock::boot_id().map_err(|source| Failure::System { action: "read the boot id", source })?;
     let stamp = Stamp { boot, utc_offset_ns: clock::utc_offset_ns() };
     let signals = Signals::listen()?;
     let (mut state, recovered) = State::open(&settings.state, stamp)?;
     let Chosen { held, wanted, troubles } =
-        choose(&mut state, &recovered, &settings, stamp.unix_ns(started_ns))?;
+        choose(&mut state, &recovered, read, stamp.unix_ns(started_ns))?;
     let takeovers = counter(&recovered, DAEMONS);
     let mut together = state.together();
     // Also on a full disk the services are kept.
@@ -166,20 +178,19 @@ struct Chosen {
 fn choose(
     state: &mut State,
     recovered: &Recovered,
-    settings: &Settings,
+    read: Result<Accepted, Unaccepted>,
     unix_ns: i64,
 ) -> Result<Chosen, Failure> {
-    let read = policies::read(&settings.policies);
     let before = held_before(recovered);
     match (before, read) {
         (Some(held), Ok(read)) => {
             let wanted = (*read.set != **held.set()).then(|| (read, "start".to_owned()));
             Ok(Chosen { held, wanted, troubles: vec![] })
         }
-        (Some(held), Err(refusal)) => {
-            let why = match refusal {
-                Refusal::Policies(text) => text,
-                other => other.to_string(),
+        (Some(held), Err(why)) => {
+            let why = match why {
+                Unaccepted::Invalid(text) => text,
+                why => Refusal::from(why).to_string(),
             };
             let number = held.current().number;
             say(&format!("{why}\nprocessguard: generation {number}, which held before, holds on"));
@@ -208,11 +219,18 @@ fn choose(
                 troubles: vec![],
             })
         }
-        (None, Err(Refusal::Policies(text))) => {
+        (None, Err(why)) => Err(refused(why)),
+    }
+}
+
+/// There is no set, and none was before.
+fn refused(why: Unaccepted) -> Failure {
+    match why {
+        Unaccepted::Unread(error) => Failure::Files(error),
+        Unaccepted::Invalid(text) => {
             say(text.trim_end());
-            Err(Failure::Policies)
+            Failure::Policies
         }
-        (None, Err(other)) => Err(Failure::Daemon(other.to_string())),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Policies as the daemon holds them: all valid, or not at all.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use guard_core::policy::model::Origin;
 use guard_core::policy::{PolicySet, Severity};
 
 use super::door::Refusal;
-use crate::policy::files::Text;
+use crate::policy::files::{self, Text};
 use crate::policy::load::{Lacking, Policies};
 
 /// A set of policies, and the texts that it was read from.
@@ -23,24 +24,40 @@ pub struct Accepted {
     pub warnings: String,
 }
 
+/// Why there is no set.
+#[derive(Debug)]
+pub enum Unaccepted {
+    /// The files cannot be read.
+    Unread(files::Error),
+    /// The policies have errors: the text shows all of them, in their places.
+    Invalid(String),
+}
+
+impl From<Unaccepted> for Refusal {
+    fn from(why: Unaccepted) -> Self {
+        match why {
+            Unaccepted::Invalid(text) => Self::Policies(text),
+            Unaccepted::Unread(error) => {
+                let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+                Self::Failed(format!("{error}{source}; {}", error.remedy()))
+            }
+        }
+    }
+}
+
 /// Reads the files below these paths as one set.
 ///
 /// # Errors
-/// If a file cannot be read, or the policies have errors: then all of them are told, in their places.
-pub fn read(paths: &[PathBuf]) -> Result<Accepted, Refusal> {
-    let policies = Policies::read(paths, Lacking::Warning).map_err(|error| {
-        let source =
-            std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        Refusal::Failed(format!("{error}{source}; {}", error.remedy()))
-    })?;
-    accept(policies)
+/// If a file cannot be read, or the policies have errors.
+pub fn read(paths: &[PathBuf]) -> Result<Accepted, Unaccepted> {
+    accept(Policies::read(paths, Lacking::Warning).map_err(Unaccepted::Unread)?)
 }
 
 /// The same from texts that were accepted before.
 ///
 /// # Errors
 /// If this version of the program finds errors in them.
-pub fn again(texts: &[(String, String)]) -> Result<Accepted, Refusal> {
+pub fn again(texts: &[(String, String)]) -> Result<Accepted, Unaccepted> {
     let of = |(name, text): &(String, String)| Text {
         path: PathBuf::from(name),
         name: name.clone(),
@@ -49,10 +66,10 @@ pub fn again(texts: &[(String, String)]) -> Result<Accepted, Refusal> {
     accept(Policies::of(texts.iter().map(of).collect(), Lacking::Ignored))
 }
 
-fn accept(mut policies: Policies) -> Result<Accepted, Refusal> {
+fn accept(mut policies: Policies) -> Result<Accepted, Unaccepted> {
     let Some(mut set) = policies.loaded.set.take() else {
         policies.findings.retain(|finding| finding.severity == Severity::Error);
-        return Err(Refusal::Policies(policies.rendered(false)));
+        return Err(Unaccepted::Invalid(policies.rendered(false)));
     };
     set.users = users(&set, Path::new("/etc/passwd"));
     let warnings = policies.rendered(false);

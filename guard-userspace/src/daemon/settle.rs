@@ -9,7 +9,7 @@ use guard_core::supervise::{
 };
 
 use super::fail;
-use super::open::Kept;
+use super::open::Keeping;
 use super::probes::Answered;
 use super::resume::Main;
 use super::state::{Durability, Intent};
@@ -43,8 +43,10 @@ impl Daemon {
             if self.endings.are_pressing() {
                 return Ok(());
             }
+            self.holder.put_down()?;
+            self.state.stir();
             self.forgotten.drain(..).for_each(|id| self.holder.forget(id));
-            if is_quiet && !self.endings.has_put_off() {
+            if is_quiet && !self.endings.has_put_off() && !self.holder.has_event() {
                 self.teller.tell();
                 return Ok(());
             }
@@ -230,7 +232,7 @@ impl Daemon {
         let changes = self.supervisor.take_changes();
         let mut together = if anew { self.state.everything() } else { self.state.together() };
         for (name, saved) in changes.services {
-            let text = saved.and_then(|saved| self.kept(&name, saved));
+            let text = saved.and_then(|saved| self.kept(&name, &saved));
             together.put_service(&name, text.as_deref());
         }
         if let Some(shared) = changes.shared.and_then(|shared| serde_json::to_string(&shared).ok()) {
@@ -266,7 +268,7 @@ impl Daemon {
         if starts {
             fail::point("start.decided");
         }
-        match self.state.write(&mut together, durability) {
+        match self.state.put(&mut together, durability) {
             Ok(()) => {
                 // Nothing to write is written well.
                 self.unwritten.take_if(|_| self.state.trouble().is_none());
@@ -288,7 +290,7 @@ impl Daemon {
     }
 
     /// A service as it is put down.
-    fn kept(&mut self, name: &Arc<str>, saved: Saved) -> Option<String> {
+    fn kept(&mut self, name: &Arc<str>, saved: &Saved) -> Option<String> {
         let mut mains = vec![];
         for (instance, process) in self.supervisor.mains_of(name) {
             let subject = Subject { service: Arc::clone(name), instance: Some(instance) };
@@ -298,7 +300,7 @@ impl Daemon {
             }
             mains.push(Main { instance, process, room });
         }
-        serde_json::to_string(&Kept { saved, mains }).ok()
+        serde_json::to_string(&Keeping { saved, mains }).ok()
     }
 
     /// Whether nothing is left to do: to clear a room that is empty.

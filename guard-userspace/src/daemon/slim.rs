@@ -1,4 +1,4 @@
-//! A small process of a large program, daemon or keeper: what the start needed and the work does not is let go.
+//! A small process of a large program, daemon or keeper: what the start needed, or a crowd of starts, and the work does not is let go.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ pub(super) fn one_heap() {
 }
 
 /// Gives back memory of the allocator that is free.
-pub(super) fn give_back() {
+fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no pointer is involved.
     unsafe {

@@ -15,6 +15,7 @@ use guard_core::Input as Told;
 use guard_core::event::{ExitStatus, Process};
 use guard_core::ids::ProcId;
 use guard_core::incident::Incidents;
+use guard_core::policy::model::Readiness;
 use guard_core::suggest::Sketches;
 use guard_core::supervise::{ActionId, Command, Effect, Input, Subject, Supervisor};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -55,7 +56,7 @@ const RECORD_WITHIN: Duration = Duration::from_millis(100);
 /// How long after a keeper could not be had the next one is tried.
 const KEEPER_AGAIN: Duration = Duration::from_secs(1);
 
-/// Starts after which free memory is given back once nothing happens: many at once have needed much of it for a moment.
+/// Starts after which memory is given back once nothing happens: many at once have needed much of it for a moment.
 const MANY_STARTS: u32 = 64;
 
 /// How long nothing must have happened before that is done which can wait: spare rooms, tidying.
@@ -204,8 +205,9 @@ impl Daemon {
                 }
                 turn => self.take(turn)?,
             }
-            self.settle()?;
+            self.take_in_events();
             self.follow_the_doomed()?;
+            self.settle()?;
             self.idle = Some(Instant::now() + QUIET);
             if stopping && self.supervisor.facts().iter().all(|facts| facts.instances.is_empty()) {
                 break;
@@ -284,7 +286,7 @@ impl Daemon {
         let known = |holder: &Holder| holder.core().processes().current(notice.pid).map(|process| process.id);
         if known(&self.holder).is_none() {
             // The record of its birth lies in the ring.
-            self.holder.take_in()?;
+            self.holder.look()?;
             self.take_in_events();
         }
         let id = known(&self.holder);
@@ -325,7 +327,7 @@ impl Daemon {
         for end in &ended {
             self.go_on_after(end.id)?;
         }
-        self.holder.take_in()?;
+        self.holder.look()?;
         fail::point("end.taken-in");
         let table = self.holder.core().processes();
         let unseen = ended.into_iter().filter(|end| table.is_alive(end.id));
@@ -376,7 +378,7 @@ impl Daemon {
         self.used_up.retain(|room| !room.is_empty() || room.remove().is_err());
         if self.starts >= MANY_STARTS {
             self.starts = 0;
-            slim::give_back();
+            slim::slim();
         }
         false
     }
@@ -384,7 +386,9 @@ impl Daemon {
     /// A room for the next life of an instance, if it lives.
     fn make_spare(&mut self, subject: &Subject) {
         let Some(run) = self.supervisor.run_of(subject) else { return };
-        if let Err(error) = self.hands.make_spare(subject, &run) {
+        let policy = self.supervisor.policy_of(&subject.service);
+        let notify = policy.is_some_and(|policy| policy.ready.by == Readiness::Notify);
+        if let Err(error) = self.hands.make_spare(subject, run, notify) {
             tracing::debug!("{subject} has no room for its next life yet: {error}");
         }
     }

@@ -87,8 +87,6 @@ pub enum Audience {
 pub enum Due {
     /// The ring may hold records, or what was held back is to be told.
     Records,
-    /// Something can be read from the ring, after a silence.
-    Awake,
     /// The table is to be compared.
     Sweep,
     /// Somebody subscribes.
@@ -122,6 +120,8 @@ pub struct Holder {
     /// The turn's time.
     now_ns: u64,
     batch: Vec<u8>,
+    /// The batch is not put down yet.
+    is_open: bool,
     counts: [u64; Kind::COUNT],
     /// Ends of processes in the batch, whose status need not be remembered once it is put down.
     ended: Vec<ProcKey>,
@@ -219,6 +219,7 @@ impl Holder {
             asked_for_recursion: None,
             now_ns: clock::boot_ns(),
             batch: Vec::with_capacity(BATCH_BYTES),
+            is_open: false,
             counts: [0; Kind::COUNT],
             ended: Vec::new(),
             unsettled: None,
@@ -272,6 +273,7 @@ impl Holder {
                 due = self.ready(&listener) => due?,
             };
             self.step(due)?;
+            self.put_down()?;
         }
         self.finish().await
     }
@@ -291,32 +293,31 @@ impl Holder {
             number = self.subscribers.leaving() => Due::Leaving(number),
             readable = self.sensor.readable(self.gathered.is_some()) => {
                 readable?;
-                Due::Awake
+                Due::Records
             }
         })
     }
 
-    /// Does what [`Holder::ready`] found.
+    /// Does what [`Holder::ready`] found; what it brought is put down by [`Holder::put_down`].
     ///
     /// # Errors
     /// If records cannot be read or put down.
     pub fn step(&mut self, due: Due) -> Result<(), Failure> {
         match due {
-            Due::Records => self.take_in()?,
-            Due::Awake => self.gathered = Some(Instant::now()),
+            Due::Records => self.look()?,
             Due::Sweep => {
                 self.next_sweep += self.sweep;
                 self.compare()?;
             }
             Due::Subscriber(subscriber) => {
                 // The table that it begins with knows whoever was there when it knocked.
-                self.turn()?;
+                self.take_in()?;
                 let head = self.head();
                 self.subscribers.add(subscriber, head);
                 self.gathered = Some(Instant::now() + self.interval);
             }
             Due::Leaving(number) => {
-                self.turn()?;
+                self.take_in()?;
                 self.subscribers.remove(number);
                 self.gathered = Some(Instant::now() + self.interval);
             }
@@ -329,8 +330,25 @@ impl Holder {
     /// # Errors
     /// If records cannot be read or put down.
     pub fn take_in(&mut self) -> Result<(), Failure> {
+        self.look()?;
+        self.put_down()
+    }
+
+    /// The same, and what it brought is put down later: by [`Holder::put_down`], or with what comes next. Until then the ring keeps it.
+    ///
+    /// # Errors
+    /// If records cannot be read, or those before them cannot be put down.
+    pub fn look(&mut self) -> Result<(), Failure> {
         self.gathered = self.turn()?.then(|| Instant::now() + self.interval);
         Ok(())
+    }
+
+    /// Puts down what a look has brought, and hands it on.
+    ///
+    /// # Errors
+    /// If it cannot be put down.
+    pub fn put_down(&mut self) -> Result<(), Failure> {
+        if self.is_open { self.end_turn() } else { Ok(()) }
     }
 
     /// Whether there is more to take in. Looks into memory that is shared with the kernel, without a system call.
@@ -367,6 +385,12 @@ impl Holder {
         self.events.pop_front()
     }
 
+    /// Whether [`Holder::poll_event`] has one.
+    #[must_use]
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// What is known of the host.
     #[must_use]
     pub const fn core(&self) -> &Core {
@@ -396,12 +420,12 @@ impl Holder {
     /// If records cannot be read or put down.
     pub async fn finish(mut self) -> Result<Account, Failure> {
         self.asked_for_recursion = None;
-        self.turn()?;
+        self.take_in()?;
         self.subscribers.close().await;
         Ok(Account { records: self.records, losses: self.sensor.losses() })
     }
 
-    /// Takes in what the ring holds, puts it down and hands it on. Returns whether there was anything.
+    /// Takes in what the ring holds; the last batch of it is yet to be put down. Returns whether there was anything.
     fn turn(&mut self) -> Result<bool, Failure> {
         let mut any = false;
         // What comes meanwhile, faster perhaps than it can be put down, is for the next turn.
@@ -421,8 +445,13 @@ impl Holder {
                     self.ended.extend(told.filter(known));
                 }
             }
-            self.end_turn()?;
-            if is_empty {
+            if self.sensor.lost_more() {
+                self.tell_losses();
+            }
+            self.answer()?;
+            if is_empty && !self.doubles.is_empty() {
+                // Once an older sensor is gone, what it told too cannot be found again.
+                self.end_turn()?;
                 self.let_old_go()?;
             }
             if is_empty || self.sensor.position() >= until {

@@ -10,7 +10,7 @@ use guard_core::event::{Gap, Lost};
 use guard_core::{Core, Input};
 use tokio::time::Instant;
 
-use super::{Audience, Holder, table};
+use super::{Audience, BATCH_BYTES, Holder, table};
 use crate::clock;
 use crate::exit::Failure;
 use crate::recording::frame::{self, Frame};
@@ -38,6 +38,9 @@ impl Unwritten {
 impl Holder {
     /// A batch begins with what the clocks say, and with what was due by then; in another file, if it is time.
     pub(super) fn begin_turn(&mut self) -> Result<(), Failure> {
+        if self.batch.len() >= BATCH_BYTES || self.writer.wants_another() {
+            self.put_down()?;
+        }
         if self.writer.wants_another() && self.unwritten.as_ref().is_none_or(|unwritten| unwritten.is_due()) {
             let mut head = self.head();
             if self.unwritten.is_some() {
@@ -47,8 +50,10 @@ impl Holder {
             let begun = self.writer.begin(&head);
             self.written(begun)?;
         }
-        self.batch.clear();
-        self.counts = [0; Kind::COUNT];
+        if !std::mem::replace(&mut self.is_open, true) {
+            self.batch.clear();
+            self.counts = [0; Kind::COUNT];
+        }
         self.now_ns = clock::boot_ns();
         self.frame(&Frame::Clock { now_ns: self.now_ns, utc_offset_ns: clock::utc_offset_ns() });
         self.core.handle_timeout(self.now_ns);
@@ -59,6 +64,7 @@ impl Holder {
     pub(super) fn end_turn(&mut self) -> Result<(), Failure> {
         self.tell_losses();
         self.answer()?;
+        self.is_open = false;
         let appended = self.writer.append(&self.batch);
         self.written(appended)?;
         self.sensor.release();

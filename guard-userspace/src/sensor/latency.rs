@@ -16,7 +16,7 @@ use guard_common::wire::ProcKey;
 use guard_core::latency::{GroupLatency, Histogram};
 use rustix::time::ClockId;
 
-use super::shared::SharedArray;
+use super::shared::PartlyShared;
 use super::watch_set::{self, WatchSet};
 use super::{Error, Watch, time_ns};
 use crate::sample;
@@ -76,7 +76,7 @@ fn groups(latency: Latency) -> u32 {
 #[derive(Debug)]
 pub struct Latencies {
     watched: WatchSet,
-    histograms: SharedArray<CpuLatency>,
+    histograms: PartlyShared<CpuLatency>,
     threads: HashMap<MapData, u32, Thread>,
     groups: u16,
     cpus: usize,
@@ -104,7 +104,7 @@ impl Latencies {
         let watched = WatchSet::open(ebpf)?;
         let groups = groups(latency);
         let Some(Map::Array(map)) = ebpf.map("LATENCY") else { return Err(Error::NoObject) };
-        let histograms = SharedArray::map(map.fd(), (groups * cpus) as usize)
+        let histograms = PartlyShared::new(map.fd(), (groups * cpus) as usize)
             .map_err(|error| Error::system("map the latency histograms", error))?;
         let threads = ebpf.take_map("THREADS").ok_or(Error::NoObject)?;
         let threads = HashMap::try_from(threads)

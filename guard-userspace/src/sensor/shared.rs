@@ -2,8 +2,9 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -89,5 +90,42 @@ impl<T> SharedArray<T> {
     /// Reads a word of an entry; 0 outside the map.
     pub(crate) fn read(&self, entry: usize, word: usize) -> u64 {
         self.word(entry, word).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+}
+
+/// The same, of which only those parts are mapped that are read: what is mapped counts as our memory.
+#[derive(Debug)]
+pub(crate) struct PartlyShared<T> {
+    map: OwnedFd,
+    entries: usize,
+    /// Entries of a part: whole pages.
+    part: usize,
+    parts: Vec<OnceLock<Option<SharedArray<T>>>>,
+}
+
+impl<T> PartlyShared<T> {
+    /// An array created with `BPF_F_MMAPABLE`. Nothing of it is mapped yet.
+    pub(crate) fn new(map: impl AsFd, entries: usize) -> io::Result<Self> {
+        let page = rustix::param::page_size();
+        let mut part: usize = 64;
+        while !(part * size_of::<T>()).is_multiple_of(page) {
+            part *= 2;
+        }
+        let parts = (0..entries.div_ceil(part)).map(|_| OnceLock::new()).collect();
+        Ok(Self { map: map.as_fd().try_clone_to_owned()?, entries, part, parts })
+    }
+
+    /// Reads a word of an entry; 0 outside the map.
+    pub(crate) fn read(&self, entry: usize, word: usize) -> u64 {
+        let number = entry / self.part;
+        let part = self.parts.get(number).and_then(|part| part.get_or_init(|| self.map(number)).as_ref());
+        part.map_or(0, |part| part.read(entry % self.part, word))
+    }
+
+    fn map(&self, number: usize) -> Option<SharedArray<T>> {
+        let first = number * self.part;
+        let entries = self.part.min(self.entries - first);
+        let part = SharedArray::map_part(&self.map, (first * size_of::<T>()) as u64, entries);
+        part.inspect_err(|error| tracing::warn!("entries {first} and up of an array are not read: {error}")).ok()
     }
 }

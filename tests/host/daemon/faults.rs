@@ -88,3 +88,18 @@ fn a_broken_state_file_is_refused_and_stays_as_it_is() -> Result<()> {
     ensure!(truth.pids()? == [pid], "it was started again: {:?}", truth.pids()?);
     daemon.stop()
 }
+
+#[test]
+fn whoever_is_refused_for_the_first_policies_leaves_nothing_behind() -> Result<()> {
+    let place = Place::new()?;
+    let mut unread = place.spawn(&place.path("nowhere"), &[])?;
+    ensure!(unread.wait()?.code() == Some(6), "as for `policy check`: {}", unread.said());
+    ensure!(unread.said().contains("nowhere"), "{}", unread.said());
+    place.policy("wrong.yaml", "version: processguard/v1\nservice: wrong\nnonsense: 1\n")?;
+    let mut invalid = place.spawn(&place.policies(), &[])?;
+    ensure!(invalid.wait()?.code() == Some(8), "{}", invalid.said());
+    ensure!(invalid.said().contains("nonsense"), "{}", invalid.said());
+    let begun = fs::read_dir(place.path("state"))?.next().transpose()?;
+    ensure!(begun.is_none(), "a state was begun: {begun:?}");
+    Ok(())
+}

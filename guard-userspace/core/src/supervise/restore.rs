@@ -54,7 +54,7 @@ impl Supervisor {
         self.restore_shared(now_ns, set, &before);
         let mut all: Vec<Resumed> = vec![];
         for (name, mut saved) in before.services {
-            self.given.services.insert(Arc::clone(&name), saved.clone());
+            self.given.services.insert(Arc::clone(&name), Arc::new(saved.clone()));
             self.touched.insert(Arc::clone(&name));
             if let Some(shift_ns) = before.shift_ns {
                 saved.units.iter_mut().for_each(|unit| unit.shift(shift_ns, now_ns));

@@ -18,7 +18,7 @@ const NUMBERS: u64 = 1_024;
 /// What was given away last.
 #[derive(Debug, Default)]
 pub(super) struct Given {
-    pub(super) services: BTreeMap<Arc<str>, Saved>,
+    pub(super) services: BTreeMap<Arc<str>, Arc<Saved>>,
     pub(super) shared: Option<SavedShared>,
 }
 
@@ -29,12 +29,12 @@ impl Supervisor {
     pub fn take_changes(&mut self) -> Changes {
         let mut changes = Changes::default();
         for name in std::mem::take(&mut self.touched) {
-            let saved = self.saved(&name);
+            let saved = self.saved(&name).map(Arc::new);
             if self.given.services.get(&name) == saved.as_ref() {
                 continue;
             }
             match &saved {
-                Some(saved) => self.given.services.insert(Arc::clone(&name), saved.clone()),
+                Some(saved) => self.given.services.insert(Arc::clone(&name), Arc::clone(saved)),
                 None => self.given.services.remove(&name),
             };
             changes.services.push((name, saved));

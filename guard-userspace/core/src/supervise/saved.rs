@@ -22,7 +22,7 @@ use super::scale::Rolling;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     /// Services by name, as they are now; `None`: nothing is left of that one.
-    pub services: Vec<(Arc<str>, Option<Saved>)>,
+    pub services: Vec<(Arc<str>, Option<Arc<Saved>>)>,
     /// What they share, if it has changed.
     pub shared: Option<SavedShared>,
 }

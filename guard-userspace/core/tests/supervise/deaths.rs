@@ -42,7 +42,7 @@ impl Store {
         for (name, saved) in changes.services {
             match saved {
                 Some(saved) => {
-                    self.services.insert(name, serde_json::to_string(&saved).expect("it can be written"))
+                    self.services.insert(name, serde_json::to_string(&*saved).expect("it can be written"))
                 }
                 None => self.services.remove(&name),
             };

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use guard_core::ids::ProcId;
 use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tokio::io::Interest;
@@ -14,6 +14,9 @@ use tokio::io::unix::AsyncFd;
 
 /// Ends that are taken in at once.
 const AT_ONCE: usize = 64;
+
+/// For a look without a wait.
+const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A process that has ended, to its last thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,16 @@ impl Exits {
         self.numbers.contains_key(&id)
     }
 
+    /// Whether this one has ended, and is yet to be told of. Costs a look: its status is not taken, which takes the kernel longer.
+    #[must_use]
+    pub fn is_over(&self, id: ProcId) -> bool {
+        let waited = self.numbers.get(&id).and_then(|number| self.waited.get(number));
+        waited.is_some_and(|(_, pidfd)| {
+            let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+            poll(&mut polled, Some(&NO_TIME)).is_ok_and(|ready| ready > 0)
+        })
+    }
+
     /// Those who have ended since the last time; at least one. Nothing is lost if this is given up before it is ready.
     ///
     /// # Errors
@@ -126,8 +139,7 @@ fn ended(epoll: &OwnedFd, told: &mut Vec<OwnedFd>) -> io::Result<Vec<u64>> {
         let _ = epoll::delete(epoll, &pidfd);
     }
     let mut events: Vec<epoll::Event> = Vec::with_capacity(AT_ONCE);
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    retry_on_intr(|| epoll::wait(epoll, spare_capacity(&mut events), Some(&now)))?;
+    retry_on_intr(|| epoll::wait(epoll, spare_capacity(&mut events), Some(&NO_TIME)))?;
     Ok(events.iter().map(|event| event.data.u64()).collect())
 }
 

@@ -119,9 +119,33 @@ pub struct Hands {
     common: Common,
     logs: Logs,
     notify: PathBuf,
-    /// Rooms for the next lives.
-    spares: HashMap<Subject, (Limits, RoomInUse)>,
+    /// For the next lives.
+    spares: HashMap<Subject, Spare>,
     troubles: Vec<String>,
+}
+
+/// The next life of an instance, as far as it can be made ahead.
+#[derive(Debug)]
+struct Spare {
+    run: Run,
+    notify: bool,
+    next: Next,
+}
+
+/// What is there of it.
+#[derive(Debug)]
+enum Next {
+    Room(RoomInUse),
+    Start(Box<Prepared>),
+}
+
+impl Spare {
+    fn into_room(self) -> RoomInUse {
+        match self.next {
+            Next::Room(room) => room,
+            Next::Start(prepared) => prepared.into_room(),
+        }
+    }
 }
 
 impl Hands {
@@ -167,16 +191,27 @@ impl Hands {
         &self.troubles
     }
 
-    /// Makes the room for an instance's next life ahead. For an idle moment.
+    /// Makes the room for an instance's next life ahead, and prepares its start if that will be the same then: who a user is, and
+    /// in which groups, may change meanwhile, and a log may come back. For an idle moment.
     ///
     /// # Errors
-    /// If it cannot be made.
-    pub fn make_spare(&mut self, subject: &Subject, run: &Run) -> Result<(), RoomError> {
-        if self.spares.get(subject).is_none_or(|(limits, _)| *limits != run.limits) {
-            self.spares.remove(subject);
-            let room = self.make_room(subject, run)?;
-            self.spares.insert(subject.clone(), (run.limits, room));
+    /// If the room cannot be made.
+    pub fn make_spare(&mut self, subject: &Subject, run: Run, notify: bool) -> Result<(), RoomError> {
+        let is_it = |spare: &Spare| spare.notify == notify && spare.run == run;
+        if self.spares.get(subject).is_some_and(is_it) {
+            return Ok(());
         }
+        let spare = self.spares.remove(subject);
+        let room = self.room(subject, &run, spare)?;
+        let next = match self.log(subject, &run) {
+            Ok(log) if run.user.is_none() && run.group.is_none() => {
+                // What is wrong is told by the start.
+                let prepared = self.prepare_in(room, &run, log, notify);
+                prepared.ok().map(|prepared| Next::Start(Box::new(prepared)))
+            }
+            _ => Some(Next::Room(room)),
+        };
+        self.spares.extend(next.map(|next| (subject.clone(), Spare { run, notify, next })));
         Ok(())
     }
 
@@ -191,26 +226,47 @@ impl Hands {
     /// # Errors
     /// If a user does not exist, the room cannot be made, or the like.
     pub fn prepare(&mut self, subject: &Subject, run: &Run, notify: bool) -> Result<Prepared, StartError> {
-        let room = match self.spares.remove(subject) {
-            Some((limits, room)) if limits == run.limits => room,
-            _ => self.make_room(subject, run)?,
-        };
-        let target = self.target(subject, &run.log.target);
-        let instance = subject.instance.unwrap_or(0);
-        let log = match self.logs.pipe(&subject.service, instance, &target) {
-            Ok(log) => log,
-            Err(error) => {
-                // Better without a log than not at all.
-                self.troubles = vec![no_logs(&error)];
-                None
+        let spare = match self.spares.remove(subject) {
+            Some(Spare { run: of, notify: says, next: Next::Start(prepared) })
+                if says == notify && of == *run =>
+            {
+                return Ok(*prepared);
             }
+            spare => spare,
         };
+        let room = self.room(subject, run, spare)?;
+        let log = self.log(subject, run).unwrap_or_else(|error| {
+            // Better without a log than not at all.
+            self.troubles = vec![no_logs(&error)];
+            None
+        });
+        self.prepare_in(room, run, log, notify)
+    }
+
+    fn prepare_in(
+        &self,
+        room: RoomInUse,
+        run: &Run,
+        log: Option<Arc<OwnedFd>>,
+        notify: bool,
+    ) -> Result<Prepared, StartError> {
         self.common.prepare(run, room, log, notify.then_some(self.notify.as_path()))
     }
 
-    fn make_room(&self, subject: &Subject, run: &Run) -> Result<RoomInUse, RoomError> {
-        let room = self.rooms.make(&subject.service, subject.instance.unwrap_or(0), &run.limits)?;
-        Ok(RoomInUse::new(room, &run.limits))
+    /// The spare room, if its limits are these, or a new one.
+    fn room(&self, subject: &Subject, run: &Run, spare: Option<Spare>) -> Result<RoomInUse, RoomError> {
+        match spare {
+            Some(spare) if spare.run.limits == run.limits => Ok(spare.into_room()),
+            _ => {
+                let room = self.rooms.make(&subject.service, subject.instance.unwrap_or(0), &run.limits)?;
+                Ok(RoomInUse::new(room, &run.limits))
+            }
+        }
+    }
+
+    fn log(&mut self, subject: &Subject, run: &Run) -> Result<Option<Arc<OwnedFd>>, LogsError> {
+        let target = self.target(subject, &run.log.target);
+        self.logs.pipe(&subject.service, subject.instance.unwrap_or(0), &target)
     }
 
     fn target(&self, subject: &Subject, target: &LogTarget) -> Target {

@@ -203,7 +203,7 @@ fn who_is_killed_with_a_main_process() {
     for (kill, left) in [(Kill::Cgroup, 0), (Kill::Group, 1), (Kill::Process, 2)] {
         // With a main process that lives, and with one that has ended before.
         for is_alive in [true, false] {
-            hands.make_spare(&subject(), &run).unwrap();
+            hands.make_spare(&subject(), run.clone(), true).unwrap();
             let started = hands.prepare(&subject(), &run, true).unwrap().start().unwrap();
             let target = id(started.pid);
             let sleeps = |seconds: &str| {

@@ -83,12 +83,20 @@ pub struct State {
     dropped: bool,
     /// Up to this frame the disk did not confirm what it was to confirm.
     unconfirmed: Option<u64>,
+    /// The clerk does not know yet of what was written last.
+    has_put: bool,
     trouble: Option<String>,
     /// Locked as long as this lives.
     _lock: File,
 }
 
 impl State {
+    /// Whether there is a state in this directory.
+    #[must_use]
+    pub fn is_at(directory: &Path) -> bool {
+        directory.join(store::NAME).exists()
+    }
+
     /// Opens the state in this directory, or begins one, and says what an earlier daemon left. Starts one thread, which
     /// ends with the state.
     ///
@@ -113,6 +121,17 @@ impl State {
     /// If they cannot be written. Those for [`Durability::Crash`] are kept and written later; those for
     /// [`Durability::Power`] are not: what they announce must not be done.
     pub fn write(&mut self, changes: &mut Changes, durability: Durability) -> Result<(), StateError> {
+        let done = self.put(changes, durability);
+        self.stir();
+        done
+    }
+
+    /// The same without a word to the clerk, whose thread may be woken on the processor that its caller needs:
+    /// [`State::stir`] is to follow.
+    ///
+    /// # Errors
+    /// As [`State::write`].
+    pub fn put(&mut self, changes: &mut Changes, durability: Durability) -> Result<(), StateError> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -135,6 +154,13 @@ impl State {
         }
         changes.clear();
         self.note(done)
+    }
+
+    /// Tells the clerk if there is something to bring into the database.
+    pub fn stir(&mut self) {
+        if std::mem::take(&mut self.has_put) && !self.shared.asked.swap(true, SeqCst) {
+            self.tell(Errand::Written);
+        }
     }
 
     /// Notes that something is about to be done.
@@ -187,6 +213,7 @@ impl State {
     pub fn retry(&mut self) {
         if !self.waiting.is_empty() || self.unconfirmed.is_some() {
             let done = self.write_waiting();
+            self.stir();
             self.is_confirmed();
             // The trouble is told there.
             let _ = self.note(done);
@@ -248,9 +275,7 @@ impl State {
             return Err(error);
         }
         self.shared.written.store(self.journal.next - 1, SeqCst);
-        if !self.shared.asked.swap(true, SeqCst) {
-            self.tell(Errand::Written);
-        }
+        self.has_put = true;
         Ok(())
     }
 

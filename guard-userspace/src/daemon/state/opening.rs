@@ -64,6 +64,7 @@ pub(super) fn open(directory: &Path, stamp: Stamp) -> Result<(State, Recovered),
         waiting_bytes: 0,
         dropped: false,
         unconfirmed: None,
+        has_put: false,
         trouble: None,
         _lock: lock,
     };

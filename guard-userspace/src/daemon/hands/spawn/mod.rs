@@ -31,7 +31,7 @@ use rustix::process::{Resource, WaitId, WaitIdOptions, getrlimit, waitid};
 use super::rooms::Room;
 use crate::clock;
 use account::Account;
-use child::{Recipe, Stack};
+use child::Recipe;
 use entrant::Entrant;
 pub use error::{StartError, Step};
 use stacks::Stacks;
@@ -101,10 +101,6 @@ impl Common {
                 tracing::debug!("the log pipe of {program} stays ours: {error}");
             }
         }
-        let stack = self
-            .stacks
-            .take()
-            .map_err(|source| StartError::Prepare { action: "make a stack for a new process", source })?;
         Ok(Prepared {
             program: c_string(program)?,
             arguments,
@@ -115,7 +111,6 @@ impl Common {
             account,
             kept,
             log,
-            stack,
             room,
             common: self.clone(),
         })
@@ -166,7 +161,6 @@ pub struct Prepared {
     account: Option<Account>,
     kept: Option<u64>,
     log: Option<Arc<OwnedFd>>,
-    stack: Arc<Stack>,
     room: RoomInUse,
     common: Common,
 }
@@ -196,6 +190,11 @@ impl Started {
 }
 
 impl Prepared {
+    /// Its room alone: for a start that is prepared anew.
+    pub(super) fn into_room(self) -> RoomInUse {
+        self.room
+    }
+
     /// Where it will live.
     #[must_use]
     pub fn room(&self) -> Option<&Room> {
@@ -272,9 +271,14 @@ impl Prepared {
             step: AtomicU32::new(0),
             errno: AtomicI32::new(0),
         };
+        let stack = self
+            .common
+            .stacks
+            .take()
+            .map_err(|source| StartError::Prepare { action: "make a stack for a new process", source })?;
         let clone_ns = clock::boot_ns();
         let into = directly.then(|| room.directory().as_raw_fd());
-        let (pid, pidfd) = child::clone_and_run(&recipe, &self.stack, into)
+        let (pid, pidfd) = child::clone_and_run(&recipe, &stack, into)
             .map_err(|source| StartError::Clone { source })?;
         let failed = recipe.step.load(Ordering::Acquire);
         let Some(step) = Step::ALL.into_iter().find(|step| *step as u32 == failed) else {
