@@ -166,7 +166,8 @@ fn an_uninterruptible_sleep_is_told_while_it_lasts_and_when_it_ends() -> Result<
 
 #[test]
 fn a_process_that_hangs_already_is_found() -> Result<()> {
-    let blocked = Workload::start(&["blocked", "--ms", "6000"])?;
+    // Longer than any machine needs to attach, and let go once it was found.
+    let blocked = Workload::start(&["blocked", "--or-told", "--ms", "120000"])?;
     let pid = blocked.pid();
     host::wait_for("the uninterruptible sleep", || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;

@@ -116,7 +116,9 @@ impl Daemon {
                 // Before its status is taken: to let go of what is left of it takes the kernel longer than a look.
                 self.start_next(doomed)?;
                 let ended = self.exits.now();
-                self.have_ended(ended.map_err(|source| Failure::System { action: "wait for processes", source })?)?;
+                self.have_ended(
+                    ended.map_err(|source| Failure::System { action: "wait for processes", source })?,
+                )?;
                 self.settle()?;
             } else if !has_more {
                 // It may be waiting for this processor.

@@ -79,8 +79,7 @@ pub(super) async fn open(
     let stamp = Stamp { boot, utc_offset_ns: clock::utc_offset_ns() };
     let signals = Signals::listen()?;
     let (mut state, recovered) = State::open(&settings.state, stamp)?;
-    let Chosen { held, wanted, troubles } =
-        choose(&mut state, &recovered, read, stamp.unix_ns(started_ns))?;
+    let Chosen { held, wanted, troubles } = choose(&mut state, &recovered, read, stamp.unix_ns(started_ns))?;
     let takeovers = counter(&recovered, DAEMONS);
     let mut together = state.together();
     // Also on a full disk the services are kept.

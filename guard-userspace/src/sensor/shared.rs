@@ -126,6 +126,7 @@ impl<T> PartlyShared<T> {
         let first = number * self.part;
         let entries = self.part.min(self.entries - first);
         let part = SharedArray::map_part(&self.map, (first * size_of::<T>()) as u64, entries);
-        part.inspect_err(|error| tracing::warn!("entries {first} and up of an array are not read: {error}")).ok()
+        part.inspect_err(|error| tracing::warn!("entries {first} and up of an array are not read: {error}"))
+            .ok()
     }
 }

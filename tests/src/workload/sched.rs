@@ -173,10 +173,10 @@ impl Hog {
     }
 }
 
-/// `blocked [--ms N]`: sleeps for so long in a way that no signal ends.
+/// `blocked [--ms N] [--or-told]`: sleeps for so long, or until it is let go, in a way that no signal ends.
 pub(super) fn blocked(args: &Args) -> Result<()> {
     let began = Instant::now();
-    sched::wait_uninterruptibly(args.number("ms", 2_500)?)?;
+    sched::wait_uninterruptibly(args.number("ms", 2_500)?, args.has("or-told"))?;
     let slept = u64::try_from(began.elapsed().as_nanos())?;
     Truth::open(args)?.line(&json!({ "what": "blocked", "pid": sys::pid(), "ns": slept }))
 }

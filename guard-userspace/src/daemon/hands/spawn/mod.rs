@@ -278,8 +278,8 @@ impl Prepared {
             .map_err(|source| StartError::Prepare { action: "make a stack for a new process", source })?;
         let clone_ns = clock::boot_ns();
         let into = directly.then(|| room.directory().as_raw_fd());
-        let (pid, pidfd) = child::clone_and_run(&recipe, &stack, into)
-            .map_err(|source| StartError::Clone { source })?;
+        let (pid, pidfd) =
+            child::clone_and_run(&recipe, &stack, into).map_err(|source| StartError::Clone { source })?;
         let failed = recipe.step.load(Ordering::Acquire);
         let Some(step) = Step::ALL.into_iter().find(|step| *step as u32 == failed) else {
             return Ok((pid, pidfd, clone_ns));
