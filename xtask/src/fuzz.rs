@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    cargo,
     setup::{self, Scope},
     sh,
 };
@@ -19,15 +20,11 @@ const TARGETS: [&str; 5] = ["decoder", "stream", "json", "recording", "policy"];
 /// Seconds for each target in the test command.
 const SHORT_SECONDS: u32 = 4;
 
-/// What the compiler needs for libFuzzer to see which code an input reaches: cargo-fuzz's choice, but for its single
+/// What the compiler needs for libFuzzer to see which code of ours an input reaches: cargo-fuzz's choice, but for its single
 /// codegen unit, which keeps one of two cores waiting.
-const RUSTFLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+const FLAGS: &str = "-Copt-level=1 -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
-
-/// Code that is built for the host's compiler itself must not be instrumented: a target of its own
-/// keeps the flags off it.
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// Bytes of an input at most: a few records of the largest kind, or lines.
 const INPUT_BYTES: u32 = 32 * 1024;
@@ -80,17 +77,15 @@ struct Fuzzer {
 }
 
 impl Fuzzer {
+    /// From what the pure tests are built of.
     fn build() -> Result<Self> {
-        let work = sh::target_dir().join("fuzz");
         let mut cargo = sh::cargo();
-        cargo.args(["build", "--release", "--package", "guard-fuzz", "--features", "libfuzzer"]);
-        cargo.args(["--bin", "guard-fuzz", "--target", TRIPLE, "--target-dir"]).arg(&work);
-        cargo.env("RUSTFLAGS", RUSTFLAGS);
-        cargo.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
-        cargo.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
-        cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        cargo.args(["build", "--package", "guard-fuzz", "--features", "libfuzzer", "--bin", "guard-fuzz"]);
+        cargo::add_flags(&mut cargo, FLAGS)?;
+        cargo.env("CARGO_INCREMENTAL", "0");
         sh::run(&mut cargo)?;
-        Ok(Self { program: work.join(TRIPLE).join("release/guard-fuzz"), work })
+        let target_dir = sh::target_dir();
+        Ok(Self { program: target_dir.join("debug/guard-fuzz"), work: target_dir.join("fuzz") })
     }
 
     /// Fuzzes for so long, beginning with the committed corpus and, without a seed, what earlier runs found.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod cargo;
 mod fuzz;
 mod home;
 mod run;

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    fuzz,
+    cargo, fuzz,
     setup::{self, Scope},
     sh, vm,
 };
@@ -64,7 +64,7 @@ pub(crate) fn verb(args: &Args, scale: Scale) -> Result<()> {
     }
     // Last, and without doc tests, so that the closing line of this command counts real tests. Built as for the matrix: most of
     // it is there already.
-    let mut kernel = vm::cargo("test", scale == Scale::Full);
+    let mut kernel = cargo::release("test", scale == Scale::Full);
     kernel.args(["--package", KERNEL_TESTS, "--tests", "--no-fail-fast"]).args(&args.filter);
     kernel.args(["--", "--test-threads=1"]);
     with_environment(&mut kernel);

@@ -39,7 +39,7 @@ pub(crate) use emulator::installed as installed_qemu;
 use kernels::{Image, Kernel};
 use machine::{Broken, Plan};
 use outcome::Outcome;
-pub(crate) use programs::{Programs, cargo};
+pub(crate) use programs::Programs;
 
 /// The longest test takes half a minute inside; one that hangs must not take the time of the others.
 const TEST_LIMIT: Duration = Duration::from_secs(6 * 60);

@@ -1,7 +1,6 @@
 //! What runs inside: our programs, linked statically, and the tools that the tests call.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -11,10 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::{cpio::Archive, machine::List, systemd};
-use crate::sh;
-
-/// The C library must be linkable statically: musl would be another program than the one that is shipped.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+use crate::{cargo, sh};
 
 /// From the host, with the libraries that they need: what the tests call, and a /bin/true that is a file of
 /// its own, where busybox has links to itself.
@@ -118,30 +114,13 @@ impl Programs {
 
 /// Builds static programs, and gives cargo's messages.
 fn build(as_shipped: bool) -> Result<String> {
-    let mut cargo = cargo("build", as_shipped);
+    let mut cargo = cargo::release("build", as_shipped);
     cargo.args(["--package", "guard-userspace", "--package", "guard-tests", "--bins"]);
     for target in TARGETS {
         cargo.args(["--test", target]);
     }
     cargo.arg("--message-format=json-render-diagnostics");
     sh::output(cargo.stderr(Stdio::inherit()))
-}
-
-/// Cargo, for what is linked statically: as it is shipped, or quicker to build. Whoever calls it with the same finds what it
-/// has built before.
-pub(crate) fn cargo(verb: &str, as_shipped: bool) -> Command {
-    let mut cargo = sh::cargo();
-    cargo.args([verb, "--release", "--target", TARGET]);
-    let flags = env::var("RUSTFLAGS").unwrap_or_default();
-    cargo.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static").trim());
-    // It would override the flags.
-    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
-    // Less to unpack in a slow machine.
-    cargo.env("CARGO_PROFILE_RELEASE_STRIP", "symbols").env("CARGO_PROFILE_RELEASE_DEBUG", "none");
-    if !as_shipped {
-        cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-    }
-    cargo
 }
 
 /// The program that a line of cargo's messages says was built from the target of this name.
