@@ -14,7 +14,7 @@ use guard_core::supervise::{ActionId, Subject};
 use super::identity::{self, Stat};
 use super::rooms::{Room, Rooms};
 use super::spawn::{Common, RoomInUse, StartError, Started};
-use super::{Hands, Hook, Settings, exits, plain_run, wait_ended};
+use super::{Hands, Hook, Next, Settings, exits, plain_run, wait_ended};
 
 static ROOTS: AtomicU32 = AtomicU32::new(0);
 
@@ -225,6 +225,44 @@ fn who_is_killed_with_a_main_process() {
             hands.kill(target, Some(&started.room), Kill::Cgroup, ACTION).unwrap();
             until(|| started.room.is_empty());
         }
+    }
+}
+
+#[test]
+fn what_was_made_ahead_is_used_if_it_is_still_right() {
+    let place = Place::new();
+    let directory = tempfile::tempdir().unwrap();
+    let mut hands = hands(&place, &directory);
+    let limited = |processes| {
+        let mut run = shell("exit 7");
+        run.limits.processes = Some(processes);
+        run
+    };
+    let named = {
+        let mut run = shell("exit 7");
+        run.user = Some("root".to_owned());
+        run
+    };
+    let spare = |hands: &Hands| matches!(hands.spares[&subject()].next, Next::Start(_));
+    // Made for the first and wanted for the second: what is there ahead, and whether its room is used.
+    let cases = [
+        (shell("exit 7"), shell("exit 7"), true, true),
+        (shell("exit 8"), shell("exit 7"), true, true),
+        (limited(8), limited(9), true, false),
+        (named.clone(), named, false, true),
+    ];
+    for (made, wanted, is_start, is_used) in cases {
+        hands.make_spare(&subject(), made, false).unwrap();
+        assert_eq!(spare(&hands), is_start);
+        let room = match hands.spares.get(&subject()).map(|spare| &spare.next) {
+            Some(Next::Room(room)) => room.room().unwrap().path().to_owned(),
+            Some(Next::Start(prepared)) => prepared.room().unwrap().path().to_owned(),
+            None => panic!("nothing was made"),
+        };
+        let started = hands.prepare(&subject(), &wanted, false).unwrap().start().unwrap();
+        assert_eq!(started.room.path() == room, is_used);
+        wait(&started.pidfd);
+        assert_eq!(exits::reap(&started.pidfd), Some(7 << 8), "it ran what is wanted now");
     }
 }
 

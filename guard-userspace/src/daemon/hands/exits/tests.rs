@@ -71,3 +71,22 @@ fn many_at_once() {
         assert!(gather(&mut exits, 100).await.values().all(|status| *status == Some(9)));
     });
 }
+
+#[test]
+fn a_look_takes_no_status() {
+    let place = Place::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut exits = Exits::new().unwrap();
+        let (started, _read) = place.start(&shell("exec sleep 1000")).unwrap();
+        let id = id(started.pid);
+        assert!(!exits.is_over(id), "nobody waits for it");
+        exits.add(id, started.pidfd.try_clone().unwrap()).unwrap();
+        assert!(!exits.is_over(id));
+        rustix::process::pidfd_send_signal(&started.pidfd, rustix::process::Signal::KILL).unwrap();
+        super::super::tests::wait(&started.pidfd);
+        assert!(exits.is_over(id) && exits.has(id), "it is told of by the next look for all");
+        assert_eq!(exits.now().unwrap(), [Ended { id, status: Some(9) }]);
+        assert!(!exits.is_over(id));
+    });
+}

@@ -131,7 +131,7 @@ impl RoomInUse {
         Self { room: Some(Arc::new(room)), entrant }
     }
 
-    fn room(&self) -> Option<&Arc<Room>> {
+    pub(super) fn room(&self) -> Option<&Arc<Room>> {
         self.room.as_ref()
     }
 }
