@@ -8,18 +8,22 @@ use guard_core::ids::ProcId;
 use guard_core::incident::Incident;
 use guard_core::policy::model::Kill;
 use guard_core::supervise::{Answer, Deed, Done, Input, Plan, Refused, Subject};
+use tokio::time::Instant;
 
 use super::alerts::Alert;
 use super::fail;
 use super::hands::Hook;
 use super::hands::spawn::{Prepared, Started};
-use super::keeper::Count;
+use super::keeper::{Count, Sought};
 use super::others::{self, in_words};
 use super::probes::Answered;
 use super::tally;
 use super::turn::Daemon;
 use crate::clock;
 use crate::exit::Failure;
+
+/// How long after a keeper could not be had the next one is tried.
+const KEEPER_AGAIN: Duration = Duration::from_secs(1);
 
 /// A deed that took its time.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(super) enum Landed {
     Started(Plan, Result<Started, String>),
     /// Anything else that was planned.
     Done(Plan, Result<(), String>),
+    /// Another keeper was sought.
+    Keeper(Sought),
     /// What the keeper counted, for a question about an instance's log.
     Logged(u64, Option<Subject>, Result<Vec<Count>, String>),
 }
@@ -159,6 +165,12 @@ impl Daemon {
             Landed::Logged(question, subject, counts) => {
                 let answer = bytes_logged(subject.as_ref(), counts);
                 self.answered(Answered { question, answer, asked_ns: clock::boot_ns(), took_ns: 0 });
+            }
+            Landed::Keeper(sought) => {
+                if let Err(error) = self.hands.keeper_sought(sought) {
+                    self.say("trouble", format!("there is no keeper: {error}"));
+                    self.keeper_due = Some(Instant::now() + KEEPER_AGAIN);
+                }
             }
             Landed::Started(plan, Err(why)) => self.carried(plan, Err(why)),
             Landed::Started(plan, Ok(started)) => self.has_started(plan, started)?,

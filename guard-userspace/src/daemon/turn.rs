@@ -53,9 +53,6 @@ use crate::holder::{self, Holder, Listener};
 /// How long the record of an end may come after the process can be waited for: they are microseconds apart, unless it was lost.
 const RECORD_WITHIN: Duration = Duration::from_millis(100);
 
-/// How long after a keeper could not be had the next one is tried.
-const KEEPER_AGAIN: Duration = Duration::from_secs(1);
-
 /// Starts after which memory is given back once nothing happens: many at once have needed much of it for a moment.
 const MANY_STARTS: u32 = 64;
 
@@ -195,7 +192,7 @@ impl Daemon {
                     continue;
                 }
                 Turn::Keeper => {
-                    self.restore_keeper().await;
+                    self.seek_keeper();
                     continue;
                 }
                 Turn::Stop if !self.settings.stop_services_on_exit || stopping => break,
@@ -297,12 +294,12 @@ impl Daemon {
     }
 
     /// Another keeper, with the same pipes.
-    async fn restore_keeper(&mut self) {
-        self.say("trouble", "the keeper of the logs is gone; another one is started".to_owned());
-        if let Err(error) = self.hands.restore_keeper().await {
-            self.say("trouble", format!("there is no keeper: {error}"));
+    fn seek_keeper(&mut self) {
+        self.keeper_due = None;
+        if let Some(sought) = self.hands.seek_keeper() {
+            self.say("trouble", "the keeper of the logs is gone; another one is started".to_owned());
+            self.deeds.spawn(async move { Landed::Keeper(sought.await) });
         }
-        self.keeper_due = (!self.hands.has_keeper()).then(|| Instant::now() + KEEPER_AGAIN);
     }
 
     /// For `systemctl status`.

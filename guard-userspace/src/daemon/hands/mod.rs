@@ -29,7 +29,7 @@ use guard_core::supervise::{ActionId, Subject};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::keeper::{self, JOURNAL, Logs, LogsError, Target};
+use super::keeper::{self, JOURNAL, Logs, LogsError, Sought, Target};
 pub use hook::Hook;
 use identity::{Checked, IdentityError};
 use notify::Notices;
@@ -286,7 +286,7 @@ impl Hands {
         }
     }
 
-    /// Ready once the keeper has gone: call [`Hands::restore_keeper`] then.
+    /// Ready once the keeper has gone: call [`Hands::seek_keeper`] then.
     pub async fn keeper_gone(&self) {
         self.logs.gone().await;
     }
@@ -297,14 +297,20 @@ impl Hands {
         self.logs.is_kept()
     }
 
-    /// Starts another keeper with the same pipes. Nothing that was written meanwhile is lost.
+    /// Finds or starts another keeper with the same pipes: for a task of its own, of which [`Hands::keeper_sought`] is to be told.
+    /// Nothing that is written meanwhile is lost. `None`: one is sought already.
+    pub fn seek_keeper(&mut self) -> Option<impl Future<Output = Sought> + Send + use<>> {
+        self.logs.seek()
+    }
+
+    /// A keeper was found, or was not.
     ///
     /// # Errors
-    /// If there is none after that: try again later.
-    pub async fn restore_keeper(&mut self) -> Result<(), LogsError> {
-        let restored = self.logs.restore().await;
-        self.troubles = restored.as_ref().err().map(no_logs).into_iter().collect();
-        restored
+    /// If there is none: try again later.
+    pub fn keeper_sought(&mut self, sought: Sought) -> Result<(), LogsError> {
+        let found = self.logs.found(sought);
+        self.troubles = found.as_ref().err().map(no_logs).into_iter().collect();
+        found
     }
 
     /// What the keeper counted, for all instances; for a task of its own.

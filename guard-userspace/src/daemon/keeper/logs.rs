@@ -71,11 +71,30 @@ type Held = Vec<((Arc<str>, u32), Pipe)>;
 /// The pipes of all instances.
 pub struct Logs {
     directory: PathBuf,
-    launch: Launch,
+    /// `None`: a keeper is sought.
+    seeker: Option<Seeker>,
     connection: Option<AsyncFd<OwnedFd>>,
+    pipes: HashMap<(Arc<str>, u32), Pipe>,
+}
+
+/// Finds a keeper or starts one, which may take seconds: apart from the pipes, which are used meanwhile.
+struct Seeker {
+    directory: PathBuf,
+    launch: Launch,
     /// Of a keeper that we started: to be reaped.
     child: Option<OwnedFd>,
-    pipes: HashMap<(Arc<str>, u32), Pipe>,
+}
+
+/// What became of that.
+pub struct Sought {
+    seeker: Seeker,
+    found: Result<(AsyncFd<OwnedFd>, Held), LogsError>,
+}
+
+impl std::fmt::Debug for Sought {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sought").field("is_found", &self.found.is_ok()).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Logs {
@@ -97,10 +116,11 @@ struct Pipe {
 
 impl Logs {
     /// Finds the keeper of a directory, or starts one, and takes over the pipes that it holds. Without one there are no
-    /// logs yet: see [`Logs::restore`].
+    /// logs yet: see [`Logs::seek`].
     pub async fn open(directory: PathBuf, launch: Launch) -> (Self, Result<(), LogsError>) {
-        let mut logs = Self { directory, launch, connection: None, child: None, pipes: HashMap::new() };
-        let connected = logs.restore().await;
+        let seeker = Seeker { directory: directory.clone(), launch, child: None };
+        let mut logs = Self { directory, seeker: None, connection: None, pipes: HashMap::new() };
+        let connected = logs.found(seeker.seek().await);
         (logs, connected)
     }
 
@@ -110,7 +130,7 @@ impl Logs {
         self.connection.is_some()
     }
 
-    /// Ready once the keeper has gone. For ever, if there was none. Call [`Logs::restore`] then.
+    /// Ready once the keeper has gone. For ever, if there was none. Call [`Logs::seek`] then.
     pub async fn gone(&self) {
         let Some(connection) = &self.connection else { return std::future::pending().await };
         loop {
@@ -124,51 +144,37 @@ impl Logs {
         }
     }
 
-    /// Finds or starts a keeper, and hands it all pipes that it does not have.
+    /// Finds or starts another keeper, elsewhere; [`Logs::found`] is to be told. What is logged meanwhile waits in its pipe. `None`: one is
+    /// sought already.
+    pub fn seek(&mut self) -> Option<impl Future<Output = Sought> + Send + use<>> {
+        self.connection = None;
+        self.seeker.take().map(Seeker::seek)
+    }
+
+    /// Hands a keeper that was found all that it does not know.
     ///
     /// # Errors
-    /// If there is none after that.
-    pub async fn restore(&mut self) -> Result<(), LogsError> {
-        self.connection = None;
-        let until = Instant::now() + PATIENCE;
-        let (connection, held) = loop {
-            self.reap();
-            match self.reach().await {
-                // One that is being killed takes connections, and has the lock, until all of it is closed.
-                Err(error) if error.may_pass() && Instant::now() < until => sleep(PAUSE).await,
-                reached => break reached?,
-            }
-        };
-        let known: Vec<_> = held.iter().map(|(key, _)| key.clone()).collect();
+    /// If there is none.
+    pub fn found(&mut self, sought: Sought) -> Result<(), LogsError> {
+        self.seeker = Some(sought.seeker);
+        let (connection, held) = sought.found?;
+        let mut known = HashMap::new();
         for (key, pipe) in held {
+            known.insert(key.clone(), pipe.target.clone());
             self.pipes.entry(key).or_insert(pipe);
         }
-        for ((service, instance), pipe) in &self.pipes {
-            if !known.contains(&(Arc::clone(service), *instance)) {
-                hand_over(&connection, service, *instance, &pipe.target, Some(&pipe.read))?;
-            }
+        for (key, pipe) in &self.pipes {
+            let (service, instance) = key;
+            let read = match known.get(key) {
+                Some(target) if *target == pipe.target => continue,
+                Some(_) => None,
+                None => Some(&pipe.read),
+            };
+            hand_over(&connection, service, *instance, &pipe.target, read)?;
         }
         self.connection = Some(connection);
         Ok(())
     }
-
-    /// Connects to the keeper, which is started if there is none, and takes in what it holds.
-    async fn reach(&mut self) -> Result<(AsyncFd<OwnedFd>, Held), LogsError> {
-        let socket = match dial(&self.directory) {
-            Ok(socket) => socket,
-            Err(_nobody) => {
-                self.start().await?;
-                dial(&self.directory).map_err(|source| system("connect to the keeper", source))?
-            }
-        };
-        let connection = watch(socket)?;
-        let held = timeout(PATIENCE, hello(&connection))
-            .await
-            .map_err(|_elapsed| LogsError::Silent(self.directory.clone()))?
-            .map_err(|source| system("take over the keeper's pipes", source))?;
-        Ok((connection, held))
-    }
-
     /// The writing end of an instance's pipe. `None` for a log that goes nowhere.
     ///
     /// # Errors
@@ -185,12 +191,14 @@ impl Logs {
         if *target == Target::Null && known.is_none() {
             return Ok(None);
         }
-        let Some(connection) = &self.connection else {
+        // One that is sought gets all of it once it is found.
+        let connection = self.connection.as_ref();
+        if connection.is_none() && self.seeker.is_some() {
             return Err(LogsError::Silent(self.directory.clone()));
-        };
+        }
         if let Some(pipe) = known {
             if pipe.target != *target {
-                hand_over(connection, service, instance, target, None)?;
+                connection.map_or(Ok(()), |keeper| hand_over(keeper, service, instance, target, None))?;
                 pipe.target.clone_from(target);
             }
             return Ok(Some(Arc::clone(&pipe.write)));
@@ -199,7 +207,7 @@ impl Logs {
             pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("make a log pipe", error.into()))?;
         // A smaller one does as well.
         let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
-        hand_over(connection, service, instance, target, Some(&read))?;
+        connection.map_or(Ok(()), |keeper| hand_over(keeper, service, instance, target, Some(&read)))?;
         let write = Arc::new(write);
         self.pipes.insert(key, Pipe { target: target.clone(), read, write: Arc::clone(&write) });
         Ok(Some(write))
@@ -218,6 +226,38 @@ impl Logs {
     /// Instances that have a pipe, also those of daemons before this one.
     pub fn instances(&self) -> impl Iterator<Item = (&str, u32)> {
         self.pipes.keys().map(|(service, instance)| (&**service, *instance))
+    }
+}
+
+impl Seeker {
+    async fn seek(mut self) -> Sought {
+        let until = Instant::now() + PATIENCE;
+        let found = loop {
+            self.reap();
+            match self.reach().await {
+                // One that is being killed takes connections, and has the lock, until all of it is closed.
+                Err(error) if error.may_pass() && Instant::now() < until => sleep(PAUSE).await,
+                reached => break reached,
+            }
+        };
+        Sought { seeker: self, found }
+    }
+
+    /// Connects to the keeper, which is started if there is none, and takes in what it holds.
+    async fn reach(&mut self) -> Result<(AsyncFd<OwnedFd>, Held), LogsError> {
+        let socket = match dial(&self.directory) {
+            Ok(socket) => socket,
+            Err(_nobody) => {
+                self.start().await?;
+                dial(&self.directory).map_err(|source| system("connect to the keeper", source))?
+            }
+        };
+        let connection = watch(socket)?;
+        let held = timeout(PATIENCE, hello(&connection))
+            .await
+            .map_err(|_elapsed| LogsError::Silent(self.directory.clone()))?
+            .map_err(|source| system("take over the keeper's pipes", source))?;
+        Ok((connection, held))
     }
 
     async fn start(&mut self) -> Result<(), LogsError> {

@@ -21,7 +21,7 @@ mod wire;
 use std::path::Path;
 use std::time::Duration;
 
-pub use logs::{Launch, Logs, LogsError, ask};
+pub use logs::{Launch, Logs, LogsError, Sought, ask};
 pub use serve::{Error, Keeper, Options};
 pub use wire::{Count, Target};
 

@@ -183,7 +183,20 @@ fn a_keeper_that_is_killed_is_followed_by_another_with_the_same_pipes() {
         Checked::open(id(keeper)).unwrap().send(libc::SIGKILL, None).unwrap();
         tokio::time::timeout(Duration::from_secs(30), hands.keeper_gone()).await.unwrap();
         fs::write(&pipe, "two\n").unwrap();
-        hands.restore_keeper().await.unwrap();
+        let seeking = hands.seek_keeper().unwrap();
+        assert!(hands.seek_keeper().is_none(), "one is sought already");
+        // Whoever is started meanwhile has a log.
+        let another = Subject { service: "another".into(), instance: Some(0) };
+        let logged = held.directory.path().join("another.log");
+        let mut run = held.run("echo from another");
+        run.log.target = LogTarget::File { path: logged.clone(), max_size: 65_536, keep: 1 };
+        let born = hands.prepare(&another, &run, false).unwrap().start().unwrap();
+        let sought = seeking.await;
+        hands.keeper_sought(sought).unwrap();
+        until(|| fs::read_to_string(&logged).is_ok_and(|text| text == "from another\n"));
+        born.room.wait_empty().await.unwrap();
+        crate::daemon::hands::exits::reap(&born.pidfd);
+        hands.forget(&another);
         fs::write(&pipe, "three\n").unwrap();
         until(|| log() == "one\ntwo\nthree\n");
         assert!(!crate::daemon::hands::identity::has_ended(std::os::fd::AsFd::as_fd(&started.pidfd)));
