@@ -115,10 +115,13 @@ impl Daemon {
             if self.exits.is_over(doomed) {
                 // Before its status is taken: to let go of what is left of it takes the kernel longer than a look.
                 self.start_next(doomed)?;
-                let ended = self.exits.now();
-                self.have_ended(
-                    ended.map_err(|source| Failure::System { action: "wait for processes", source })?,
-                )?;
+            }
+            let ended = self
+                .exits
+                .now()
+                .map_err(|source| Failure::System { action: "wait for processes", source })?;
+            if !ended.is_empty() {
+                self.have_ended(ended)?;
                 self.settle()?;
             } else if !has_more {
                 // It may be waiting for this processor.

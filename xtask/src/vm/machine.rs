@@ -20,22 +20,9 @@ use crate::sh;
 /// what emulation costs, and programs of ours are privileged, so the verifier treats them the same.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off lsm=lockdown,yama,bpf";
 
-/// Which tests.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum List {
-    All,
-    /// Those that only a virtual machine can be asked for.
-    Virtual,
-}
-
-impl List {
-    /// The file in the machine.
-    pub(super) const fn file(self) -> &'static str {
-        match self {
-            Self::All => "/opt/tests",
-            Self::Virtual => "/opt/virtual-tests",
-        }
-    }
+/// Where the machine with a kernel finds the names of its tests.
+pub(super) fn list(version: &str) -> String {
+    format!("/opt/tests-{version}")
 }
 
 /// What a machine needs to run.
@@ -43,7 +30,6 @@ pub(super) struct Plan<'a> {
     pub(super) emulator: &'a Emulator,
     pub(super) image: &'a Image,
     pub(super) initramfs: &'a Path,
-    pub(super) list: List,
     /// Which of how many parts of the tests it runs, counted from 0.
     pub(super) part: (usize, usize),
     /// Where console and results are written, for people.
@@ -117,7 +103,7 @@ impl Plan<'_> {
         // What the kernel does not know is a variable of the first process.
         let (part, parts) = self.part;
         qemu.arg("-append")
-            .arg(format!("{COMMAND_LINE} LIST={} PART={part} PARTS={parts}", self.list.file()));
+            .arg(format!("{COMMAND_LINE} LIST={} PART={part} PARTS={parts}", list(self.image.version)));
         let complaints = File::create(self.directory.join("qemu.log")).context("create qemu.log")?;
         qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(complaints);
         // SAFETY: between fork and exec only an async-signal-safe system call without pointers.

@@ -4,11 +4,13 @@
 //! archive.rs -> kernels.rs   a kernel as Debian ships it, kept below target/vm/kernels
 //! programs.rs -> cpio.rs     our programs, static, and the tools that the tests call; systemd.rs: systemd
 //! emulator.rs                a qemu that is new enough, kept below target/vm/qemu
+//! choice.rs                  which tests run on which kernel
 //! machine.rs <-> init.sh     boot, probe, one test after the other
 //! outcome.rs -> table.rs     kernel x test; what did not run is red
 //! ```
 
 mod archive;
+mod choice;
 mod cpio;
 mod emulator;
 mod kernels;
@@ -34,6 +36,7 @@ use crate::{
     sh,
 };
 pub(crate) use archive::mirror;
+use choice::Choice;
 use emulator::Emulator;
 pub(crate) use emulator::installed as installed_qemu;
 use kernels::{Image, Kernel};
@@ -46,22 +49,6 @@ const TEST_LIMIT: Duration = Duration::from_secs(6 * 60);
 
 /// All tests take 4 minutes inside, and longer on two cores that do other things too.
 const MACHINE_LIMIT: Duration = Duration::from_secs(20 * 60);
-
-/// Tests that are for virtual machines: this one runs none of them, whatever its kernel.
-const VIRTUAL: &str = "vm::";
-
-/// Tests of which nothing depends on the kernel.
-const INTERFACE: &str = "host::interface::";
-
-/// Tests of the daemon, of which most depend on the kernel as little, and each starts daemons for seconds.
-const DAEMON: &str = "host::daemon::";
-
-/// Those that do depend on it: control groups, clone3, pidfds, tombstones.
-const DAEMON_OF_THE_KERNEL: [&str; 3] = [
-    "host::daemon::essentials::who_is_killed_is_back_and_the_incident_tells_it",
-    "host::daemon::faults::a_stop_ends_all_descendants",
-    "host::daemon::survives::a_death_without_a_daemon_is_taken_up_with_its_cause",
-];
 
 /// How often a machine tells how far it is, in tests.
 const TOLD_EVERY: usize = 20;
@@ -125,27 +112,18 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     if tests.is_empty() {
         bail!("no test has {:?} in its name", args.filter.as_deref().unwrap_or_default());
     }
-    run(&programs, &wanted, tests, scale, args.jobs.get(), None)
+    run(&programs, &wanted, tests, scale, args.jobs.get(), Choice::Whole)
 }
 
-/// The whole matrix, as a part of the test command: those tests that contain the filter. Set-up is done. At small counts the kernel
-/// of this machine is left out: the same command runs the same tests on it, without emulation.
+/// The whole matrix, as a part of the test command: those tests that contain the filter. Set-up is done.
 pub(crate) fn matrix(programs: &Programs, filter: Option<&str>, scale: Scale) -> Result<()> {
     let tests = wanted_tests(programs, filter, scale)?;
     if tests.is_empty() {
         println!("no test of the kernel matrix has {:?} in its name", filter.unwrap_or_default());
         return Ok(());
     }
-    let here = if scale.interface { None } else { own_kernel() };
-    run(programs, &kernels::TABLE.iter().collect::<Vec<_>>(), tests, scale, 2, here)
-}
-
-/// The kernel of the matrix that this machine runs, if it is one.
-fn own_kernel() -> Option<&'static str> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
-    let mut numbers = release.split('.');
-    let own = format!("{}.{}", numbers.next()?, numbers.next()?);
-    kernels::TABLE.iter().map(|kernel| kernel.version).find(|version| *version == own)
+    let choice = if scale.interface { Choice::Whole } else { Choice::quick() };
+    run(programs, &kernels::TABLE.iter().collect::<Vec<_>>(), tests, scale, 2, choice)
 }
 
 /// Those that contain the filter; without one, those that the scale asks for.
@@ -153,11 +131,10 @@ fn wanted_tests(programs: &Programs, filter: Option<&str>, scale: Scale) -> Resu
     let mut tests = programs.tests(filter)?;
     if filter.is_none() && !scale.interface {
         let all = tests.len();
-        tests.retain(|name| !name.starts_with(INTERFACE));
-        tests.retain(|name| !name.starts_with(DAEMON) || DAEMON_OF_THE_KERNEL.contains(&name.as_str()));
+        tests.retain(|name| choice::depends_on_the_kernel(name));
+        let (left_out, interface, daemon) = (all - tests.len(), choice::INTERFACE, choice::DAEMON);
         println!(
-            "{} tests in {INTERFACE} and {DAEMON} do not depend on the kernel: --full runs them too",
-            all - tests.len()
+            "{left_out} tests in {interface} and {daemon} do not depend on the kernel: --full runs them too"
         );
     }
     Ok(tests)
@@ -169,7 +146,7 @@ fn run(
     tests: Vec<String>,
     scale: Scale,
     jobs: usize,
-    here: Option<&'static str>,
+    choice: Choice,
 ) -> Result<()> {
     let began = Instant::now();
     let cache = sh::workspace().join("target/vm");
@@ -178,10 +155,9 @@ fn run(
     let images = kernels::images(wanted, &cache)?;
     let initramfs = cache.join("initramfs");
     let run =
-        Run { emulator, images, initramfs, logs: cache.join("logs"), tests, limit: scale.machine, here };
-    let virtual_only: Vec<String> =
-        run.tests.iter().filter(|name| name.starts_with(VIRTUAL)).cloned().collect();
-    let archive = programs.pack([&run.tests, &virtual_only], scale.name, scale.test)?;
+        Run { emulator, images, initramfs, logs: cache.join("logs"), tests, limit: scale.machine, choice };
+    let lists: Vec<_> = run.images.iter().map(|image| (image.version, run.tests_of(image))).collect();
+    let archive = programs.pack(&lists, scale.name, scale.test)?;
     fs::write(&run.initramfs, archive).context("write the initramfs")?;
     println!("{} tests on {} kernels, scale {}", run.tests.len(), run.images.len(), scale.name);
     let outcomes = run.boot_all(jobs)?;
@@ -207,8 +183,7 @@ struct Run {
     logs: PathBuf,
     tests: Vec<String>,
     limit: Duration,
-    /// The kernel on which this machine runs all but [`VIRTUAL`] by itself.
-    here: Option<&'static str>,
+    choice: Choice,
 }
 
 impl Run {
@@ -245,13 +220,10 @@ impl Run {
         whole.into_iter().map(|whole| whole.context("a kernel that was not booted")).collect()
     }
 
-    fn is_here(&self, image: &Image) -> bool {
-        self.here == Some(image.version)
-    }
-
-    /// Whether a test is run by this machine instead.
-    fn is_run_here(&self, image: &Image, name: &str) -> bool {
-        self.is_here(image) && !name.starts_with(VIRTUAL)
+    /// What is run on this kernel.
+    fn tests_of(&self, image: &Image) -> Vec<&str> {
+        let names = self.tests.iter().map(String::as_str);
+        names.filter(|name| self.choice.left_out(image.version, name).is_none()).collect()
     }
 
     /// Runs one machine, and says what happens in it.
@@ -262,15 +234,12 @@ impl Run {
         } else {
             format!("{} {}/{parts}", image.version, part + 1)
         };
-        let list = if self.is_here(image) { machine::List::Virtual } else { machine::List::All };
-        let of_it = self.tests.iter().filter(|name| !self.is_run_here(image, name)).count();
-        let tests = (1..=of_it).filter(|line| line % parts == part).count();
+        let tests = (1..=self.tests_of(image).len()).filter(|line| line % parts == part).count();
         let directory = self.logs.join(image.version).join((part + 1).to_string());
         let plan = Plan {
             emulator: &self.emulator,
             image,
             initramfs: &self.initramfs,
-            list,
             part: (part, parts),
             directory,
             limit: self.limit,
@@ -310,17 +279,14 @@ impl Run {
             complain(image, outcome);
         }
         let columns: Vec<_> = self.images.iter().map(|image| image.version).collect();
-        let is_elsewhere = |column: usize, name: &str| {
-            self.images.get(column).is_some_and(|image| self.is_run_here(image, name))
-        };
-        let rows = table::rows(&outcomes.iter().collect::<Vec<_>>(), &self.tests, is_elsewhere);
+        let left_out =
+            |column: usize, name: &str| self.choice.left_out(self.images.get(column)?.version, name);
+        let rows = table::rows(&outcomes.iter().collect::<Vec<_>>(), &self.tests, left_out);
         println!("\n{}", table::text(&columns, &rows));
         println!(
             "vm::* run in virtual machines only; what needs peers' tools (tests/peers) runs on the host only"
         );
-        if let Some(here) = self.here {
-            println!("{here} is this machine's kernel: what says `here` runs on it, not in emulation");
-        }
+        self.choice.legend().iter().for_each(|line| println!("{line}"));
         for (image, outcome) in self.images.iter().zip(outcomes) {
             println!("{:>5}: {}; {}", image.version, image.package, times(outcome));
         }

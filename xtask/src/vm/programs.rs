@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{cpio::Archive, machine::List, systemd};
+use super::{cpio::Archive, machine::list, systemd};
 use crate::{cargo, sh};
 
 /// From the host, with the libraries that they need: what the tests call, and a /bin/true that is a file of
@@ -76,8 +76,8 @@ impl Programs {
         Ok(tests)
     }
 
-    /// The first file system of a machine that runs either list of tests ([`List`]) at a scale, each for at most so long.
-    pub(super) fn pack(&self, lists: [&[String]; 2], scale: &str, limit: Duration) -> Result<Vec<u8>> {
+    /// The first file system of all machines: each kernel's tests, which run at a scale, each for at most so long.
+    pub(super) fn pack(&self, lists: &[(&str, Vec<&str>)], scale: &str, limit: Duration) -> Result<Vec<u8>> {
         let mut archive = Archive::new();
         for directory in DIRECTORIES {
             archive.directory(directory)?;
@@ -87,9 +87,9 @@ impl Programs {
         archive.file("/etc/group", GROUPS.as_bytes())?;
         archive.file("/opt/scale", scale.as_bytes())?;
         archive.file("/opt/limit", limit.as_secs().to_string().as_bytes())?;
-        for (list, tests) in [List::All, List::Virtual].into_iter().zip(lists) {
+        for (version, tests) in lists {
             let lines: String = tests.iter().map(|name| format!("{name}\n")).collect();
-            archive.file(list.file(), lines.as_bytes())?;
+            archive.file(&list(version), lines.as_bytes())?;
         }
         archive.copy("/opt/processguard", &self.processguard)?;
         // The tests look for the workload where cargo puts it: one directory above their own.

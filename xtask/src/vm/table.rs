@@ -32,11 +32,11 @@ pub(super) struct Row {
 }
 
 /// All rows over these columns: the probe's, the security modules, each test, the kernel's own log.
-/// `is_elsewhere`: a test that a column's kernel is not asked for, since another machine with it runs that.
+/// `left_out`: why a column's kernel is not asked for a test.
 pub(super) fn rows(
     outcomes: &[&Outcome],
     tests: &[String],
-    is_elsewhere: impl Fn(usize, &str) -> bool,
+    left_out: impl Fn(usize, &str) -> Option<&'static str>,
 ) -> Vec<Row> {
     let mut rows = vec![
         row(
@@ -62,8 +62,7 @@ pub(super) fn rows(
         let cell = |(column, outcome): (usize, &&Outcome)| match outcome.tests.get(name) {
             Some(ended) if ended.passed => Cell::Good("ok"),
             Some(_) => Cell::Red("FAILED"),
-            None if is_elsewhere(column, name) => Cell::Fact("here"),
-            None => Cell::Red("NOT RUN"),
+            None => left_out(column, name).map_or(Cell::Red("NOT RUN"), Cell::Fact),
         };
         rows.push(Row { name: name.clone(), cells: outcomes.iter().enumerate().map(cell).collect() });
     }
@@ -135,7 +134,7 @@ mod tests {
         lines.iter().for_each(|line| good.take(line));
         let silent = Outcome::default();
         let rows = rows(&[&good, &silent, &good], &["a::b".to_owned(), "a::c".to_owned()], |column, name| {
-            column == 2 && name == "a::c"
+            (column == 2 && name == "a::c").then_some("here")
         });
         let red = |column: usize| rows.iter().filter(|row| row.cells[column].is_red()).count();
         assert_eq!([red(0), red(1), red(2)], [1, rows.len(), 0], "{rows:?}");
