@@ -160,8 +160,8 @@ fn known_use(more: &[&str]) -> Result<(Record, Proc, u64)> {
     let tracer = trace("--pid", pid, &[])?;
     thread::sleep(2 * INTERVAL);
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).context("tasks")?;
-    let last = tasks.flatten().map(|task| task.file_name()).max().context("no task")?;
-    let task = format!("task/{}", last.to_string_lossy());
+    let ids = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse::<u32>().ok());
+    let task = format!("task/{}", ids.max().context("no task")?);
     let read = || Proc::read(pid.unsigned_abs().into(), &task).context("/proc");
     let before = read()?;
     thread::sleep(2 * INTERVAL);

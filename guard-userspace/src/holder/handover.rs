@@ -267,8 +267,9 @@ impl Holder {
             if is_read || began.elapsed() > UNFINISHED {
                 break;
             }
-            self.writer.append(&self.batch)?;
-            if self.batch.len() < BATCH_BYTES {
+            let is_whole = self.batch.len() < BATCH_BYTES;
+            self.append()?;
+            if is_whole {
                 // Behind a record that its program has yet to finish: where programs can be preempted, that takes
                 // a while, and what lies behind it was stamped in time.
                 std::thread::sleep(Duration::from_millis(1));
@@ -286,6 +287,12 @@ impl Holder {
         if !lost.is_empty() {
             self.put(&Frame::Losses(losses), Input::Gap(Gap { lost }));
         }
+        self.append()
+    }
+
+    /// Puts the batch down: its room is not given back, and nobody is told.
+    fn append(&mut self) -> Result<(), Failure> {
+        self.is_open = false;
         Ok(self.writer.append(&self.batch)?)
     }
 
