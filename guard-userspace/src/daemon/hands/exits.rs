@@ -6,17 +6,16 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use guard_core::ids::ProcId;
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::event::{Timespec, epoll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::identity::has_ended;
+
 /// Ends that are taken in at once.
 const AT_ONCE: usize = 64;
-
-/// For a look without a wait.
-const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A process that has ended, to its last thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +85,7 @@ impl Exits {
     #[must_use]
     pub fn is_over(&self, id: ProcId) -> bool {
         let waited = self.numbers.get(&id).and_then(|number| self.waited.get(number));
-        waited.is_some_and(|(_, pidfd)| {
-            let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
-            poll(&mut polled, Some(&NO_TIME)).is_ok_and(|ready| ready > 0)
-        })
+        waited.is_some_and(|(_, pidfd)| has_ended(pidfd.as_fd()))
     }
 
     /// Those who have ended since the last time; at least one. Nothing is lost if this is given up before it is ready.
@@ -139,7 +135,8 @@ fn ended(epoll: &OwnedFd, told: &mut Vec<OwnedFd>) -> io::Result<Vec<u64>> {
         let _ = epoll::delete(epoll, &pidfd);
     }
     let mut events: Vec<epoll::Event> = Vec::with_capacity(AT_ONCE);
-    retry_on_intr(|| epoll::wait(epoll, spare_capacity(&mut events), Some(&NO_TIME)))?;
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    retry_on_intr(|| epoll::wait(epoll, spare_capacity(&mut events), Some(&now)))?;
     Ok(events.iter().map(|event| event.data.u64()).collect())
 }
 

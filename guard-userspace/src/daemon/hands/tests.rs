@@ -85,7 +85,9 @@ pub(crate) fn id(pid: u32) -> ProcId {
 pub(crate) fn wait(pidfd: &OwnedFd) {
     let mut descriptors = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
     let long = rustix::event::Timespec { tv_sec: 30, tv_nsec: 0 };
-    assert_eq!(rustix::event::poll(&mut descriptors, Some(&long)).unwrap(), 1, "it did not end");
+    // Other tests of this program get signals.
+    let ended = rustix::io::retry_on_intr(|| rustix::event::poll(&mut descriptors, Some(&long)));
+    assert_eq!(ended.unwrap(), 1, "it did not end");
 }
 
 /// For what has no event: a few milliseconds at most, usually.
