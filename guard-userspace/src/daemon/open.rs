@@ -38,7 +38,7 @@ use crate::clock::{self, Stamp};
 use crate::exit::{Failure, say};
 use crate::holder::{Audience, Holder, Settings as Holding};
 use crate::redact::Redactor;
-use crate::sensor::{Options, Watch};
+use crate::sensor::{self, Options, Watch};
 
 /// Checks that are asked at once.
 const PROBES: usize = 128;
@@ -70,6 +70,8 @@ pub(super) async fn open(
     requests: mpsc::Receiver<Request>,
 ) -> Result<(Daemon, Sources), Failure> {
     let started_ns = clock::boot_ns();
+    sensor::probe::require_privileges()?;
+    sensor::probe::require_host_pids()?;
     let read = match policies::read(&settings.policies) {
         // Whoever is refused at the first start leaves nothing behind.
         Err(why) if !State::is_at(&settings.state) => return Err(refused(why)),

@@ -16,22 +16,19 @@ mod table;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use guard_common::decode::{self, Record};
 use guard_common::wire::{self, Kind, ProcKey};
 use guard_core::event::{Event, ExitStatus, Gap, Lost};
 use guard_core::ids::ProcId;
-use guard_core::process::AHEAD;
-use guard_core::{Core, Effect, Input};
+use guard_core::{Core, Input};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::exit::Failure;
 use crate::feed;
-use crate::recording::frame::{self, Frame, Start};
+use crate::recording::frame::{Frame, Start};
 use crate::recording::writer::{self, Rotation, Writer};
 use crate::redact::Redactor;
 use crate::sensor::pinned::Pinned;
@@ -40,7 +37,7 @@ use crate::sensor::{self, Options};
 use handover::Doubles;
 pub(crate) use socket::listen;
 pub use socket::{Listener, SOCKET};
-use stream::{Unwritten, tell};
+use stream::Unwritten;
 use subscribers::Subscribers;
 
 /// Bytes of frames put down at once, at most, besides the last record.
@@ -423,97 +420,5 @@ impl Holder {
         self.take_in()?;
         self.subscribers.close().await;
         Ok(Account { records: self.records, losses: self.sensor.losses() })
-    }
-
-    /// Takes in what the ring holds; the last batch of it is yet to be put down. Returns whether there was anything.
-    fn turn(&mut self) -> Result<bool, Failure> {
-        let mut any = false;
-        // What comes meanwhile, faster perhaps than it can be put down, is for the next turn.
-        let until = self.sensor.taken();
-        loop {
-            self.begin_turn()?;
-            let records = self.drain();
-            any |= records > 0;
-            let is_empty = self.batch.len() < BATCH_BYTES;
-            if self.unsettled.is_some_and(|until| self.sensor.position() >= until) {
-                self.unsettled = None;
-                self.put(&Frame::Settled, Input::Settled);
-                let told = self.sensor.tombstones().into_iter().map(|(key, _)| key);
-                // Of one that lives, as far as is known, the exit record is still to come.
-                let known = |key: &ProcKey| !self.core.processes().is_alive(ProcId::from(*key));
-                if self.audience == Audience::None {
-                    self.ended.extend(told.filter(known));
-                }
-            }
-            if self.sensor.lost_more() {
-                self.tell_losses();
-            }
-            self.answer()?;
-            if is_empty && !self.doubles.is_empty() {
-                // Once an older sensor is gone, what it told too cannot be found again.
-                self.end_turn()?;
-                self.let_old_go()?;
-            }
-            if is_empty || self.sensor.position() >= until {
-                return Ok(any || self.unsettled.is_some() || !self.doubles.is_empty());
-            }
-        }
-    }
-
-    /// Reads records until the batch is full or the ring is empty for a moment.
-    fn drain(&mut self) -> u64 {
-        let notes_ends = self.watching && self.audience == Audience::None;
-        let Self { sensor, core, redactor, batch, counts, ended, doubles, .. } = self;
-        let now_ns = self.now_ns;
-        let mut records: u64 = 0;
-        while batch.len() < BATCH_BYTES {
-            if records.is_multiple_of(AHEAD as u64) {
-                core.processes().look_ahead(sensor.ahead());
-            }
-            let next = sensor.next(|position, bytes| {
-                let Ok(record) = decode::decode(bytes) else {
-                    return frame::write(batch, position, &Frame::Record(bytes));
-                };
-                if doubles.iter_mut().any(|doubles| doubles.is_double(&record)) {
-                    return;
-                }
-                if let Some(count) = counts.get_mut(record.kind().0 as usize) {
-                    *count += 1;
-                }
-                if notes_ends && let Record::Exit(exit) = &record {
-                    ended.push(exit.task.key);
-                }
-                tell(batch, core, redactor, now_ns, (position, bytes), record);
-            });
-            if next.is_none() {
-                break;
-            }
-            records += 1;
-        }
-        records
-    }
-
-    /// Does what the core asks for.
-    fn answer(&mut self) -> Result<(), Failure> {
-        while let Some(effect) = self.core.poll_effect() {
-            match effect {
-                Effect::Emit(event) => {
-                    if self.audience == Audience::Owner {
-                        self.events.push_back(event);
-                    }
-                }
-                Effect::Resync { cgroups } => self.resync(cgroups)?,
-                Effect::ReadProgram { id, exec_count } => {
-                    if let Some(mut program) = self.sensor.program_of(id) {
-                        self.redactor.clean_program(&mut program);
-                        let told = Arc::new(program.clone());
-                        let frame =
-                            Frame::Program { pid: id.pid, start_ns: id.start_ns, exec_count, program };
-                        self.put(&frame, Input::Program { id, exec_count, program: told });
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 }
