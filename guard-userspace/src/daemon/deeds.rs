@@ -187,9 +187,8 @@ impl Daemon {
         let mut process = born.or_else(|| self.known(&started));
         if process.is_none() {
             // The record of its birth is lost, or it has ended: the kernel's own list tells which.
-            self.holder.compare()?;
-            self.take_in_events();
-            process = self.known(&started);
+            let listed = self.holder.listed(started.pid)?.map(Arc::new);
+            process = listed.filter(|process| process.id.start_ns >= started.clone_ns);
         }
         let Some(process) = process else {
             // Whoever is in there nobody would ever know of again.

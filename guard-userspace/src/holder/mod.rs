@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use guard_common::wire::{self, Kind, ProcKey};
-use guard_core::event::{Event, ExitStatus, Gap, Lost};
+use guard_core::event::{Event, ExitStatus, Gap, Lost, Process};
 use guard_core::ids::ProcId;
 use guard_core::{Core, Input};
 use tokio::net::UnixStream;
@@ -392,6 +392,17 @@ impl Holder {
     #[must_use]
     pub const fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// Who has a pid now, by the kernel's own list: of whom no record tells. All of that list is read.
+    ///
+    /// # Errors
+    /// If the kernel's list cannot be read.
+    pub fn listed(&self, pid: u32) -> Result<Option<Process>, Failure> {
+        let mut found = self.sensor.processes()?;
+        found.retain(|snapshot| snapshot.task.key.tgid == pid);
+        let core = table::existing(&self.sensor, &found, &self.redactor)?;
+        Ok(core.processes().current(pid).map(|process| Process::clone(process)))
     }
 
     /// Whose end the kernel need not remember any more: its owner has put it down.

@@ -1,13 +1,40 @@
 //! What the daemon lacks: room on the disk, control groups, records. Services go on, and it says so.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use anyhow::{Context as _, Result, ensure};
 use guard_tests::daemon::Place;
 use guard_tests::{host, sys};
 
 use super::{Truth, service};
+
+/// Lives of the service while records are lost.
+const LIVES: usize = 20;
+
+/// A shell that starts one program after another until it is ended.
+struct Storm(Child);
+
+impl Storm {
+    fn start() -> Result<Self> {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", "i=0; while [ $i -lt 100000 ]; do /bin/true; i=$((i+1)); done"]);
+        Ok(Self(sh.spawn().context("start a storm")?))
+    }
+
+    /// Ends it; it must not have ended by itself.
+    fn end(mut self) -> Result<()> {
+        ensure!(self.0.try_wait()?.is_none(), "the storm was over too early");
+        Ok(())
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 #[test]
 fn on_a_full_disk_the_dead_are_replaced_and_the_next_daemon_knows() -> Result<()> {
@@ -72,20 +99,16 @@ fn lost_records_are_told_and_deaths_are_seen_all_the_same() -> Result<()> {
     place.policy("kept.yaml", &truth.service("kept", "")?)?;
     let daemon = place.start(&place.policies(), &["--ring-size", "4KiB"])?;
     truth.wait_for(1)?;
-    let mut storm = Command::new("sh");
-    storm.args(["-c", "i=0; while [ $i -lt 3000 ]; do /bin/true; i=$((i+1)); done"]);
-    let mut storm = storm.spawn().context("start a storm")?;
-    let mut life = 1;
-    while storm.try_wait()?.is_none() {
+    let storm = Storm::start()?;
+    for life in 1..=LIVES {
         truth.kill(life)?;
-        life += 1;
     }
-    ensure!(life > 10, "only {life} lives in a storm");
+    storm.end()?;
     let status = place.json(&["status"])?;
     let lost = status.pointer("/daemon/lost").and_then(serde_json::Value::as_u64);
     ensure!(lost.is_some_and(|lost| lost > 0), "nothing was lost, or nobody says so: {status}");
     // After the storm all is certain again.
-    truth.kill(life)?;
+    truth.kill(LIVES + 1)?;
     daemon.stop()
 }
 
