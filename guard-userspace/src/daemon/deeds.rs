@@ -184,18 +184,19 @@ impl Daemon {
         self.take_in_events();
         let now_ns = clock::boot_ns();
         let born = self.born.remove(&started.pid).filter(|process| process.id.start_ns >= started.clone_ns);
-        let mut process = born.or_else(|| self.known(&started));
-        if process.is_none() {
+        let process = match born.or_else(|| self.known(&started)) {
+            Some(process) => Ok(process),
             // The record of its birth is lost, or it has ended: the kernel's own list tells which.
-            let listed = self.holder.listed(started.pid)?.map(Arc::new);
-            process = listed.filter(|process| process.id.start_ns >= started.clone_ns);
-        }
-        let Some(process) = process else {
-            // Whoever is in there nobody would ever know of again.
-            let cleared = started.room.kill();
-            let why = cleared.err().map_or_else(|| "nobody saw how".to_owned(), in_words);
-            self.carried(plan, Err(format!("it ended at once: {why}")));
-            return Ok(());
+            None => self.listed(&started),
+        };
+        let process = match process {
+            Ok(process) => process,
+            Err(why) => {
+                // Whoever is in there nobody would ever know of again.
+                let why = started.room.kill().err().map_or(why, in_words);
+                self.carried(plan, Err(why));
+                return Ok(());
+            }
         };
         let id = process.id;
         if let Deed::Start { run, .. } = &plan.deed {
@@ -240,6 +241,13 @@ impl Daemon {
     fn known(&self, started: &Started) -> Option<Arc<Process>> {
         let known = self.holder.core().processes().current(started.pid);
         known.filter(|process| process.id.start_ns >= started.clone_ns).cloned()
+    }
+
+    /// Who was started, as the kernel's own list tells; or why it is not in there.
+    fn listed(&self, started: &Started) -> Result<Arc<Process>, String> {
+        let listed = self.holder.listed(started.pid).map_err(in_words)?;
+        let listed = listed.filter(|process| process.id.start_ns >= started.clone_ns);
+        listed.ok_or_else(|| "it ended at once: nobody saw how".to_owned())
     }
 
     /// Tells people.

@@ -16,6 +16,7 @@ mod table;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use guard_common::wire::{self, Kind, ProcKey};
@@ -398,11 +399,11 @@ impl Holder {
     ///
     /// # Errors
     /// If the kernel's list cannot be read.
-    pub fn listed(&self, pid: u32) -> Result<Option<Process>, Failure> {
+    pub fn listed(&self, pid: u32) -> Result<Option<Arc<Process>>, sensor::Error> {
         let mut found = self.sensor.processes()?;
         found.retain(|snapshot| snapshot.task.key.tgid == pid);
         let core = table::existing(&self.sensor, &found, &self.redactor)?;
-        Ok(core.processes().current(pid).map(|process| Process::clone(process)))
+        Ok(core.processes().current(pid).cloned())
     }
 
     /// Whose end the kernel need not remember any more: its owner has put it down.
